@@ -1,0 +1,107 @@
+"""pandas DataFrames into the Qdrant vector database, with proof that they arrived.
+
+``df.qdrant.upload("movies", con, vectors="embedding")`` is the whole of it. The house behind it,
+in the direction that the data takes::
+
+    DataFrame -> mapping        columns -> PointColumns; every check that needs no server
+                   vectors/       dense, multi, sparse: views, not copies, where that can be
+                   ids            index, column, uuid5, uuid4
+                   payload        columns -> keys; values: the one conversion table
+                   records        the same for a stream of records
+              -> target         the collection: what it must be like, and making it
+              -> batches        row ranges, cut by count and by encoded bytes
+              -> pool           workers in threads or processes, fed lazily
+                   uploaders/     encode a batch once, send it, Retry decides: rest, grpc, embedded
+              -> sending        results -> report, progress, errors
+
+    points       the columns and blocks that go between them
+    encoding/    blocks -> bytes: protobuf, json; and how wide they may become
+    transports/  sessions, channels and shards; foreign errors become ours here, and only here
+    stores/      collections: made, described, read back
+    _wire/       the messages of proto/
+    connection, schema, retry, progress, report, errors, read, accessor
+
+A module imports only from those before it: errors <- points, schema, report, retry, batches <-
+mapping, encoding <- transports <- uploaders, stores <- connection <- pool, progress <- target,
+sending <- upload, read <- accessor. REST, gRPC and the embedded engine never meet.
+"""
+
+from qframe import accessor as _accessor
+from qframe.connection import Connection, connect
+from qframe.errors import (
+    AuthenticationError,
+    BadRowsError,
+    CollectionError,
+    CollectionExists,
+    CollectionNotFound,
+    ConnectionLost,
+    EngineError,
+    InputError,
+    InsufficientStorage,
+    InvalidAnswer,
+    InvalidRequest,
+    PermissionDenied,
+    QframeError,
+    RateLimited,
+    RequestTimeout,
+    RequestTooLarge,
+    SchemaMismatch,
+    ServerError,
+    ServerUnreachable,
+    ServiceUnavailable,
+    StoreLocked,
+    TransportError,
+    UploadError,
+    UploadInterrupted,
+    WorkerDied,
+)
+from qframe.mapping.ids import uuid4, uuid5
+from qframe.mapping.payload import geo
+from qframe.progress import ProgressEvent
+from qframe.read import read_collection, search
+from qframe.retry import Retry
+from qframe.upload import upload, upload_points
+
+__version__ = "0.1.0"
+
+QdrantAccessor = _accessor.QdrantAccessor
+
+__all__ = [
+    "AuthenticationError",
+    "BadRowsError",
+    "CollectionError",
+    "CollectionExists",
+    "CollectionNotFound",
+    "Connection",
+    "ConnectionLost",
+    "EngineError",
+    "InputError",
+    "InsufficientStorage",
+    "InvalidAnswer",
+    "InvalidRequest",
+    "PermissionDenied",
+    "ProgressEvent",
+    "QdrantAccessor",
+    "QframeError",
+    "RateLimited",
+    "RequestTimeout",
+    "RequestTooLarge",
+    "Retry",
+    "SchemaMismatch",
+    "ServerError",
+    "ServerUnreachable",
+    "ServiceUnavailable",
+    "StoreLocked",
+    "TransportError",
+    "UploadError",
+    "UploadInterrupted",
+    "WorkerDied",
+    "connect",
+    "geo",
+    "read_collection",
+    "search",
+    "upload",
+    "upload_points",
+    "uuid4",
+    "uuid5",
+]

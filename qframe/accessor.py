@@ -1,0 +1,92 @@
+"""`df.qdrant`: each method is one call of the function of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import pandas as pd
+
+from qframe import upload as _upload
+from qframe.connection import Con
+from qframe.errors import InputError
+from qframe.pool import Kind
+from qframe.progress import Progress
+from qframe.retry import Retry
+from qframe.sending import Order
+from qframe.uploaders.base import ShardKey
+
+
+@pd.api.extensions.register_dataframe_accessor("qdrant")
+class QdrantAccessor:
+    """A frame's way into Qdrant.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    """
+
+    def __init__(self, frame: pd.DataFrame) -> None:
+        if isinstance(frame.columns, pd.MultiIndex):
+            # pandas shows the error of an accessor only when it is an AttributeError's cause.
+            raise InputError(
+                "the frame's columns have several levels, and a payload's keys are strings; "
+                'df.columns = [".".join(map(str, c)) for c in df.columns] joins them'
+            )
+        self._frame = frame
+
+    def upload(
+        self,
+        collection: str,
+        con: Con = None,
+        *,
+        vectors: Any,
+        ids: Any = None,
+        payload: Any = None,
+        if_exists: Literal["append", "fail", "replace"] = "append",
+        distance: str | Mapping[str, str] = "cosine",
+        collection_config: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        max_batch_bytes: int | None = None,
+        workers: int | None = None,
+        worker_kind: Kind = "thread",
+        order: Order = "unordered",
+        wait: bool = False,
+        ordering: str | None = None,
+        shard_key: ShardKey | None = None,
+        update_mode: str | None = None,
+        update_filter: Mapping[str, Any] | None = None,
+        retry: Retry | int | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+        bad_rows: Literal["raise", "skip"] = "raise",
+        missing: Literal["null", "drop"] = "null",
+        progress: Progress = "auto",
+    ) -> pd.DataFrame:
+        return _upload.upload(
+            self._frame,
+            collection,
+            con,
+            vectors=vectors,
+            ids=ids,
+            payload=payload,
+            if_exists=if_exists,
+            distance=distance,
+            collection_config=collection_config,
+            batch_size=batch_size,
+            max_batch_bytes=max_batch_bytes,
+            workers=workers,
+            worker_kind=worker_kind,
+            order=order,
+            wait=wait,
+            ordering=ordering,
+            shard_key=shard_key,
+            update_mode=update_mode,
+            update_filter=update_filter,
+            retry=retry,
+            on_error=on_error,
+            bad_rows=bad_rows,
+            missing=missing,
+            progress=progress,
+        )
+
+    upload.__doc__ = _upload.upload.__doc__

@@ -1,0 +1,347 @@
+"""Where the points go: a server's URL, a folder, or what the environment says."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+from qframe.errors import InputError
+
+if TYPE_CHECKING:
+    from qframe.encoding.base import Measure
+    from qframe.retry import Gate, Retry
+    from qframe.stores.base import Store
+    from qframe.uploaders.base import BaseUploader, WriteOptions
+
+log = logging.getLogger("qframe")
+
+Transport = Literal["rest", "grpc", "embedded"]
+
+REST_PORT = 6333
+GRPC_PORT = 6334
+DEFAULT_FOLDER = "qdrant_data"
+SCHEMES: dict[str, tuple[Transport, bool]] = {
+    "http": ("rest", False),
+    "https": ("rest", True),
+    "grpc": ("grpc", False),
+    "grpcs": ("grpc", True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How to reach one Qdrant; made by `connect`. It opens nothing by itself.
+
+    Attributes
+    ----------
+    transport : {"rest", "grpc", "embedded"}
+    target : str
+        The URL without credentials, or the folder.
+    host : str
+        Empty for the embedded engine.
+    port : int
+    tls : bool
+    prefix : str
+        Path before the API's own, for servers behind a proxy (REST only).
+    api_key : str or None
+        Never shown.
+    headers : mapping of str to str
+        Further headers, or gRPC metadata; the values are never shown.
+    timeout : float
+        Seconds a request may take.
+    verify : bool or str
+        Whether the server's certificate is checked, or the file of the authority to trust.
+    """
+
+    transport: Transport
+    target: str
+    host: str = ""
+    port: int = 0
+    tls: bool = False
+    prefix: str = ""
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout: float = 60.0
+    verify: bool | str = True
+
+    def __repr__(self) -> str:
+        key = ", api_key='***'" if self.api_key else ""
+        headers = f", headers={sorted(self.headers)}" if self.headers else ""
+        return f"qframe.connect({self.target!r}, transport={self.transport!r}{key}{headers})"
+
+    __str__ = __repr__
+
+    @property
+    def uri(self) -> str:
+        """Base URL of the REST API."""
+        return f"http{'s' if self.tls else ''}://{_bracketed(self.host)}:{self.port}{self.prefix}"
+
+    def store(self) -> Store:
+        """Open the collections behind this connection."""
+        if self.transport == "rest":
+            from qframe.stores.rest import RestStore
+
+            return RestStore(
+                self.uri,
+                api_key=self.api_key,
+                headers=self.headers,
+                timeout=self.timeout,
+                verify=self.verify,
+            )
+        if self.transport == "grpc":
+            from qframe.stores.grpc import GrpcStore
+
+            return GrpcStore(
+                self.host,
+                self.port,
+                tls=self.tls,
+                api_key=self.api_key,
+                headers=self.headers,
+                timeout=self.timeout,
+                verify=self.verify,
+            )
+        from qframe.stores.embedded import EmbeddedStore
+
+        return EmbeddedStore(self.target)
+
+    def uploader(
+        self,
+        collection: str,
+        *,
+        write: WriteOptions,
+        retry: Retry | int | None = None,
+        gate: Gate | None = None,
+        worker: int | None = None,
+    ) -> BaseUploader[Any]:
+        """Start an uploader of this connection's transport for one collection."""
+        if self.transport == "rest":
+            from qframe.uploaders.rest import RestBatchUploader
+
+            return RestBatchUploader(
+                self.uri,
+                collection,
+                api_key=self.api_key,
+                headers=self.headers,
+                verify=self.verify,
+                write=write,
+                retry=retry,
+                gate=gate,
+                worker=worker,
+            )
+        if self.transport == "grpc":
+            from qframe.uploaders.grpc import GrpcBatchUploader
+
+            return GrpcBatchUploader(
+                self.host,
+                self.port,
+                collection,
+                tls=self.tls,
+                api_key=self.api_key,
+                headers=self.headers,
+                verify=self.verify,
+                write=write,
+                retry=retry,
+                gate=gate,
+                worker=worker,
+            )
+        from qframe.uploaders.embedded import EmbeddedBatchUploader
+
+        return EmbeddedBatchUploader(
+            self.target, collection, write=write, retry=retry, gate=gate, worker=worker
+        )
+
+    def measure(self) -> Measure:
+        """Return the upper bounds of this transport's encoding."""
+        if self.transport == "rest":
+            from qframe.encoding.json import MEASURE
+
+            return MEASURE
+        from qframe.encoding.protobuf import MEASURE
+
+        return MEASURE
+
+
+Con = str | os.PathLike[str] | Connection | None
+"""What callers may pass as ``con``."""
+
+
+def connect(
+    url_or_path: str | os.PathLike[str],
+    *,
+    api_key: str | None = None,
+    prefer_grpc: bool = False,
+    grpc_port: int = GRPC_PORT,
+    timeout: float = 60,
+    headers: Mapping[str, str] | None = None,
+    verify: bool | str = True,
+) -> Connection:
+    """Describe how to reach a Qdrant. Nothing is opened or sent yet.
+
+    Parameters
+    ----------
+    url_or_path : str or path
+        ``http://``, ``https://`` (REST, port 6333 unless named), ``grpc://`` or ``grpcs://``
+        (gRPC, port 6334); ``":memory:"`` for an embedded store that lives as long as the process;
+        anything else is the folder of an embedded store.
+    api_key : str, optional
+        Sent with every request; never shown in repr, errors or logs.
+    prefer_grpc : bool, default False
+        Talk gRPC, on `grpc_port`, to the host of an ``http`` or ``https`` URL.
+    grpc_port : int, default 6334
+    timeout : float, default 60
+        Seconds that a request may take.
+    headers : mapping of str to str, optional
+        Further HTTP headers, or gRPC metadata.
+    verify : bool or str, default True
+        False trusts every certificate (REST only); a path trusts the authority in that PEM file.
+
+    Returns
+    -------
+    Connection
+
+    Raises
+    ------
+    InputError
+        For a URL or an option that cannot work.
+
+    Examples
+    --------
+    >>> connect("http://localhost:6333", api_key="secret")
+    qframe.connect('http://localhost:6333', transport='rest', api_key='***')
+    >>> connect("http://localhost", prefer_grpc=True).target
+    'grpc://localhost:6334'
+    """
+    text = os.fspath(url_or_path)
+    if not text:
+        raise InputError(
+            "con is empty: pass a URL such as 'http://localhost:6333', a folder, or ':memory:'"
+        )
+    if not timeout > 0:
+        raise InputError(f"timeout={timeout!r}: seconds that a request may take, more than 0")
+    if "://" not in text:
+        return Connection("embedded", _folder(text, (api_key, headers)), timeout=float(timeout))
+    parts = urlsplit(text)
+    if parts.scheme not in SCHEMES:
+        raise InputError(
+            f"{parts.scheme}:// is no scheme of Qdrant: use "
+            f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}, a folder, or ':memory:'"
+        )
+    if parts.username or parts.password:
+        raise InputError(
+            "the URL holds a user name or password: Qdrant takes a key instead, "
+            "qframe.connect(url, api_key=...)"
+        )
+    if not parts.hostname:
+        raise InputError(f"{text!r} names no host: 'http://localhost:6333' does")
+    if parts.query or parts.fragment:
+        raise InputError(f"{text!r}: a URL of a server has no '?' and no '#'")
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise InputError(f"{text!r}: {error}") from error
+    transport, tls = SCHEMES[parts.scheme]
+    if transport == "rest" and prefer_grpc:
+        transport, port = "grpc", grpc_port
+    if port is None:
+        port = REST_PORT if transport == "rest" else GRPC_PORT
+    prefix = parts.path.rstrip("/")
+    if transport == "grpc" and prefix:
+        raise InputError(f"{text!r}: gRPC knows no path ({prefix!r}); name host and port only")
+    if transport == "grpc" and verify is False:
+        raise InputError(
+            "verify=False: gRPC always checks the certificate; pass verify='authority.pem' "
+            "with the authority to trust, or use REST"
+        )
+    scheme = ("https" if tls else "http") if transport == "rest" else ("grpcs" if tls else "grpc")
+    return Connection(
+        transport,
+        f"{scheme}://{_bracketed(parts.hostname)}:{port}{prefix}",
+        host=parts.hostname,
+        port=port,
+        tls=tls,
+        prefix=prefix,
+        api_key=api_key,
+        headers=dict(headers or {}),
+        timeout=float(timeout),
+        verify=verify,
+    )
+
+
+def resolve(con: Con) -> Connection:
+    """Read ``con`` as every function takes it.
+
+    Parameters
+    ----------
+    con : str, path, Connection or None
+        None is ``QDRANT_URL`` with ``QDRANT_API_KEY`` from the environment, and without them the
+        embedded engine in ``./qdrant_data``, which is said once.
+    """
+    if isinstance(con, Connection):
+        return con
+    if con is not None:
+        if not isinstance(con, (str, os.PathLike)):
+            raise InputError(
+                f"con is a {type(con).__name__}: pass a URL, a folder, ':memory:', "
+                "qframe.connect(...), or None"
+            )
+        return connect(con)
+    url = os.environ.get("QDRANT_URL")
+    if url:
+        return connect(url, api_key=os.environ.get("QDRANT_API_KEY") or None)
+    connection = connect(DEFAULT_FOLDER)
+    _say_once(
+        f"qframe: no server named, the data goes into the embedded engine in {connection.target} "
+        "(pass con=... or set QDRANT_URL for another place)"
+    )
+    return connection
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _folder(text: str, credentials: tuple[object, object]) -> str:
+    if any(credentials):
+        raise InputError(
+            f"{text!r} is a folder, and the embedded engine knows no api_key and no headers; "
+            "a server's URL starts with http:// or grpc://"
+        )
+    if text == ":memory:":
+        return _memory_folder()
+    head, _, port = text.rpartition(":")
+    if port.isdigit() and head and "/" not in head and "\\" not in head:
+        raise InputError(
+            f"{text!r} looks like a server without its scheme: 'http://{text}' (REST) or "
+            f"'grpc://{text}' (gRPC); a folder of this name is './{text}'"
+        )
+    return str(Path(text).expanduser().absolute())
+
+
+_lock = threading.Lock()
+_memory: tempfile.TemporaryDirectory[str] | None = None
+_said: set[str] = set()
+
+
+def _memory_folder() -> str:
+    """Return the temporary folder of this process, made at the first call, removed at exit."""
+    global _memory
+    with _lock:
+        if _memory is None:
+            _memory = tempfile.TemporaryDirectory(prefix="qframe-", ignore_cleanup_errors=True)
+        return _memory.name
+
+
+def _say_once(sentence: str) -> None:
+    with _lock:
+        if sentence in _said:
+            return
+        _said.add(sentence)
+    print(sentence)  # noqa: T201 - where data went must be seen, log handlers or not
+    log.info(sentence)

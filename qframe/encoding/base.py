@@ -1,0 +1,75 @@
+"""How wide a point may become once it is encoded, as the batches need to know beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qframe.points import PayloadKind, PointColumns, Rows, VectorKind, row_count
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """An encoder's upper bounds, in bytes.
+
+    Attributes
+    ----------
+    point : int
+        A point without vectors and payload, its id included.
+    vector : int
+        A vector without its numbers and its name.
+    number : int
+        One float32 of a vector.
+    index : int
+        One index of a sparse vector.
+    cell : int
+        A payload cell that is a boolean, a number or missing, its key apart.
+    text : callable
+        Bytes of a string.
+    value : callable
+        Bytes of a JSON-like Python value.
+    """
+
+    point: int
+    vector: int
+    number: int
+    index: int
+    cell: int
+    text: Callable[[str], int]
+    value: Callable[[Any], int]
+
+    def widths(self, points: PointColumns, rows: Rows) -> NDArray[np.int64]:
+        """Bound the encoded bytes of each of these rows.
+
+        Returns
+        -------
+        int64 array of shape (n,)
+        """
+        fixed = self.point
+        varying = np.zeros(row_count(rows), dtype=np.int64)
+        for name, column in points.vectors.items():
+            fixed += self.vector + self.text(name)
+            numbers = np.asarray(column.numbers(rows))
+            varying += numbers * self.number
+            if column.kind is VectorKind.SPARSE:
+                varying += numbers * self.index
+            elif column.kind is VectorKind.MULTI and column.size:
+                varying += numbers // column.size * self.vector
+        for payload in points.payload:
+            fixed += self.cell + self.text(payload.key)
+            if payload.kind in (PayloadKind.TEXT, PayloadKind.ANY):
+                width = self.text if payload.kind is PayloadKind.TEXT else self.value
+                cells = payload.block(rows).values
+                varying += np.fromiter(
+                    (0 if cell is None else width(cell) for cell in cells), np.int64, len(cells)
+                )
+        if points.documents is not None:
+            at = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
+            varying += np.fromiter(
+                (self.value(points.documents[i]) for i in at), np.int64, len(varying)
+            )
+        return varying + fixed

@@ -1,0 +1,380 @@
+"""Which id each row gets: the index, a column, an array, or UUIDs made here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+from numpy.typing import NDArray
+
+from qframe.errors import InputError
+from qframe.mapping.badrows import BadRows
+from qframe.mapping.columns import is_label, pick
+from qframe.mapping.values import Unconvertible, convert
+from qframe.points import Ids
+
+NAMESPACE = uuid.UUID("0d487439-fe04-5d13-a0cb-259d5dd670d1")  # uuid5(NAMESPACE_DNS, "qframe")
+"""Namespace of `uuid5`, unless the caller has one. It never changes: ids hang on it."""
+
+MAX_NUMBER = 2**64 - 1
+
+UUID_TEXT = re.compile(
+    r"(?:urn:uuid:)?\{?[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}\}?",
+    re.IGNORECASE,
+)
+"""The forms that a server takes: hyphenated, bare, urn:uuid: and braced, in any case."""
+
+REMEDY = (
+    "an id is an unsigned integer below 2**64 or a UUID: "
+    'ids="column" names another column, ids=qframe.uuid5("key") makes ids of one'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Uuid5:
+    """Ids made from key columns; made by `uuid5`."""
+
+    columns: tuple[Hashable, ...]
+    namespace: uuid.UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Uuid4:
+    """Random ids; made by `uuid4`."""
+
+
+def uuid5(*columns: Hashable, namespace: uuid.UUID = NAMESPACE) -> Uuid5:
+    """Make ids of one or more key columns: the same keys give the same ids, everywhere.
+
+    So a second run of a cell overwrites its points instead of doubling them. The key columns stay
+    in the payload.
+
+    Parameters
+    ----------
+    *columns : hashable
+        Columns whose values name a row, none of them missing. Text, integers, dates, booleans and
+        categories; not floats, whose digits depend on who wrote them.
+    namespace : UUID, optional
+        Keeps apart what has the same keys.
+
+    Returns
+    -------
+    Uuid5
+        Each id is the name-based UUID, version 5 (RFC 9562, section 5.5), of the row's keys,
+        converted as payload is and written as a JSON array without spaces.
+
+    Examples
+    --------
+    >>> ids = uuid5("sku", "lang")
+    >>> ids.columns
+    ('sku', 'lang')
+
+    The id of the row with the keys "A-1" and "de":
+
+    >>> uuid.uuid5(NAMESPACE, '["A-1","de"]')
+    UUID('b772ca82-0ee4-56f8-9ded-955182c65a2d')
+    """
+    if not columns:
+        raise InputError('uuid5() needs the columns that name a row, as in qframe.uuid5("sku")')
+    return Uuid5(columns, namespace)
+
+
+def uuid4() -> Uuid4:
+    """Make random ids, drawn once before the first request, so that retries never double a point.
+
+    A second call of the upload draws new ones and so adds every row again; `uuid5` does not.
+    """
+    return Uuid4()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedIds:
+    """Ids, and what became of the columns.
+
+    Attributes
+    ----------
+    ids : Ids
+        One a row.
+    used : set
+        Columns that are used up by the ids.
+    kept : set
+        Columns that the ids were made from and that stay in the payload.
+    bare : bool
+        Whether they are just row numbers, which mean nothing outside of this frame.
+    """
+
+    ids: Ids
+    used: set[Hashable]
+    kept: set[Hashable]
+    bare: bool = False
+
+
+def resolve_ids(frame: pd.DataFrame, ids: Any, bad: BadRows) -> ResolvedIds:
+    """Read the ``ids`` argument and check every id.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    ids : None, label, array, Series, Uuid5 or Uuid4
+    bad : BadRows
+
+    Returns
+    -------
+    ResolvedIds
+    """
+    if isinstance(ids, Uuid5):
+        made = _named_uuids(frame, ids, bad)
+        _note_duplicates(made, f"uuid5{ids.columns!r}", KEY_REMEDY, bad)
+        return ResolvedIds(made, set(), set(ids.columns))
+    if isinstance(ids, Uuid4):
+        return ResolvedIds(_random_uuids(len(frame)), set(), set())
+    used: set[Hashable] = set()
+    bare = False
+    if ids is None:
+        index = frame.index
+        bare = isinstance(index, pd.RangeIndex) and index.name is None
+        if isinstance(index, pd.MultiIndex):
+            raise InputError(
+                f"ids: the index has {index.nlevels} levels, and an id is one value; "
+                "df.reset_index() makes columns of them, for ids=qframe.uuid5("
+                f"{', '.join(repr(name) for name in index.names)})"
+            )
+        cells, noun = pd.Series(index, index=frame.index), "index"
+    elif is_label(frame, ids) or isinstance(ids, str):
+        cells, noun = pick(frame, ids, "ids"), f"column {ids!r}"
+        used.add(ids)
+    else:
+        cells, noun = _array(frame, ids), "ids"
+    resolved = _read(cells, noun, bad)
+    _note_duplicates(resolved, noun, REMEDY, bad)
+    return ResolvedIds(resolved, used, set(), bare)
+
+
+def _array(frame: pd.DataFrame, ids: Any) -> pd.Series[Any]:
+    """Align an array, list, Index or Series of ids with the rows."""
+    if isinstance(ids, pd.Series) and not ids.index.equals(frame.index):
+        raise InputError(
+            "ids: the Series has another index than the frame; pass a column of the frame, "
+            "or its .to_numpy() to go by position"
+        )
+    if isinstance(ids, pd.DataFrame | dict | set) or not hasattr(ids, "__len__"):
+        raise InputError(
+            f"ids: {type(ids).__name__} {ids!r:.60} is neither a column, an array of one id a row, "
+            "qframe.uuid5(...), qframe.uuid4() nor None (the index)"
+        )
+    if len(ids) != len(frame):
+        raise InputError(
+            f"ids: {len(ids):,} ids for {len(frame):,} rows; they are matched by position, "
+            "so their number must be the same"
+        )
+    if isinstance(ids, pd.Series | pd.Index):
+        return pd.Series(ids.array, index=frame.index)
+    if isinstance(ids, np.ndarray | pd.api.extensions.ExtensionArray):
+        if getattr(ids, "ndim", 1) != 1:
+            raise InputError(f"ids: an array of {ids.ndim} dimensions; it has one id a row")
+        return pd.Series(ids, index=frame.index)
+    cells = np.empty(len(ids), dtype=object)  # numpy would make floats of [1, None]
+    cells[:] = list(ids)
+    return pd.Series(cells, index=frame.index)
+
+
+def _read(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
+    dtype = cells.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        cells = cells.astype(dtype.categories.dtype)
+        dtype = cells.dtype
+    if pd.api.types.is_integer_dtype(dtype):
+        return _numbers(cells, noun, bad)
+    if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_float_dtype(dtype):
+        return _refused(cells, noun, bad)
+    objects = cells.astype(object).to_numpy()
+    if _holds_only_other_text(objects):
+        raise InputError(
+            f"ids: {noun} holds text that is no UUID, such as {_first_text(objects)!r:.60}; "
+            "ids=qframe.uuid5(…) makes a UUID of each, the same in every run"
+            + (
+                f": ids=qframe.uuid5({cells.name!r})"
+                if noun.startswith("column")
+                else " (for an index: df.reset_index() first, then the column's name)"
+            )
+        )
+    return _objects(objects, noun, bad)
+
+
+def _numbers(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
+    missing = cells.isna().to_numpy()
+    bad.add_all(np.flatnonzero(missing).tolist(), noun, "no id", REMEDY)
+    filled = cells.fillna(0) if missing.any() else cells
+    if not pd.api.types.is_unsigned_integer_dtype(cells.dtype):
+        signed = filled.to_numpy(dtype=np.int64)
+        bad.add_all(
+            np.flatnonzero(signed < 0).tolist(),
+            noun,
+            lambda position: f"{signed[position]} is negative",
+            REMEDY,
+        )
+        return Ids(numbers=signed.astype(np.uint64))
+    return Ids(numbers=filled.to_numpy(dtype=np.uint64))
+
+
+def _refused(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
+    """Note every row of a column of booleans or floats."""
+    is_float = pd.api.types.is_float_dtype(cells.dtype)
+    remedy = (
+        f'a float is no id: .astype("Int64") makes integers of {noun}, once no row lacks one'
+        if is_float
+        else f"a boolean is no id. {REMEDY[0].upper()}{REMEDY[1:]}"
+    )
+    missing = cells.isna().to_numpy()
+    bad.add_all(
+        range(len(cells)),
+        noun,
+        lambda position: (
+            "no id"
+            if missing[position]
+            else f"{cells.iloc[position]!r} is a {'float' if is_float else 'boolean'}"
+        ),
+        remedy,
+    )
+    return Ids(numbers=np.zeros(len(cells), dtype=np.uint64))
+
+
+def _first_text(objects: NDArray[np.object_]) -> str:
+    return next(cell for cell in objects if isinstance(cell, str))
+
+
+def _holds_only_other_text(objects: NDArray[np.object_]) -> bool:
+    """Whether there is text, nothing but text, and not one UUID among it."""
+    present = objects[~pd.isna(objects)]
+    return bool(len(present)) and all(
+        isinstance(cell, str) and not UUID_TEXT.fullmatch(cell) for cell in present
+    )
+
+
+def _objects(objects: NDArray[np.object_], noun: str, bad: BadRows) -> Ids:
+    """Read Python objects: integers, UUIDs and text."""
+    total = len(objects)
+    numbers = np.zeros(total, dtype=np.uint64)
+    raw = bytearray(16 * total)
+    is_uuid = np.zeros(total, dtype=np.bool_)
+    missing = pd.isna(objects)
+    for at, cell in enumerate(objects):
+        if isinstance(cell, uuid.UUID):
+            raw[16 * at : 16 * at + 16] = cell.bytes
+            is_uuid[at] = True
+        elif isinstance(cell, str):
+            if not UUID_TEXT.fullmatch(cell):
+                hint = "; .astype('uint64') makes a number of it" if cell.isdecimal() else ""
+                bad.add(at, noun, f"{cell!r:.60} is no UUID{hint}", REMEDY)
+                continue
+            raw[16 * at : 16 * at + 16] = uuid.UUID(cell).bytes
+            is_uuid[at] = True
+        elif missing[at]:
+            bad.add(at, noun, "no id", REMEDY)
+        elif isinstance(cell, bool | np.bool_):
+            bad.add(at, noun, f"{cell} is a boolean", REMEDY)
+        elif isinstance(cell, int | np.integer):
+            if not 0 <= cell <= MAX_NUMBER:
+                fault = "is negative" if cell < 0 else "is 2**64 or more"
+                bad.add(at, noun, f"{cell} {fault}", REMEDY)
+                continue
+            numbers[at] = cell
+        else:
+            bad.add(at, noun, f"{cell!r:.60} is a {type(cell).__name__}", REMEDY)
+    if not is_uuid.any():
+        return Ids(numbers=numbers)
+    uuids = np.frombuffer(bytes(raw), dtype=np.uint8).reshape(total, 16)
+    wanted = np.ones(total, dtype=np.bool_)
+    if bad:
+        wanted &= ~bad.mask()
+    if is_uuid[wanted].all():
+        return Ids(uuids=uuids)
+    return Ids(numbers=numbers, uuids=uuids, is_uuid=is_uuid)
+
+
+KEY_REMEDY = (
+    "the key columns must name each row: add the column that tells these rows apart, "
+    "or df.drop_duplicates(…) first"
+)
+
+
+def _named_uuids(frame: pd.DataFrame, ids: Uuid5, bad: BadRows) -> Ids:
+    keys: list[list[Any]] = []
+    for label in ids.columns:
+        column = pick(frame, label, "uuid5")
+        if pd.api.types.is_float_dtype(column.dtype):
+            raise InputError(
+                f"uuid5: column {label!r} holds {column.dtype}, and the digits of a float depend "
+                'on who writes them; .astype("Int64") or .astype(str) first'
+            )
+        keys.append(_keys(column, label, bad))
+    prefix = ids.namespace.bytes
+    raw = bytearray()
+    for row in zip(*keys, strict=True):
+        # A name-based UUID is a SHA-1 of namespace and name, cut to 16 bytes (RFC 9562, 5.5).
+        raw += hashlib.sha1(prefix + orjson.dumps(row), usedforsecurity=False).digest()[:16]
+    return Ids(uuids=_stamped(raw, version=5))
+
+
+def _keys(column: pd.Series[Any], label: Hashable, bad: BadRows) -> list[Any]:
+    """Convert a key column as payload is converted; missing keys are bad."""
+    remedy = "every row needs its keys: fill or drop these rows, or take other columns"
+    converted: list[Any] = []
+    for at, cell in enumerate(column.tolist()):
+        try:
+            value = convert(cell)
+        except Unconvertible as error:
+            bad.add(at, f"column {label!r}", error.reason, error.remedy)
+            value = None
+        else:
+            if value is None:
+                bad.add(at, f"column {label!r}", "no key", remedy)
+            elif isinstance(value, float):
+                bad.add(at, f"column {label!r}", f"the float {value!r}", remedy)
+        converted.append(value)
+    return converted
+
+
+def _random_uuids(total: int) -> Ids:
+    return Ids(uuids=_stamped(bytearray(os.urandom(16 * total)), version=4))
+
+
+def _stamped(raw: bytearray, version: int) -> NDArray[np.uint8]:
+    """Set version and variant of UUIDs (RFC 9562, sections 4.1 and 4.2)."""
+    uuids = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 16)
+    uuids[:, 6] = (uuids[:, 6] & 0x0F) | (version << 4)
+    uuids[:, 8] = (uuids[:, 8] & 0x3F) | 0x80
+    return uuids
+
+
+def _note_duplicates(ids: Ids, noun: str, remedy: str, bad: BadRows) -> None:
+    """Note every row whose id an earlier row has already."""
+    keys = pd.DataFrame()
+    if ids.numbers is not None:
+        keys["number"] = ids.numbers
+    if ids.uuids is not None:
+        halves = np.ascontiguousarray(ids.uuids).view(">u8").astype(np.uint64)
+        keys["high"], keys["low"] = halves[:, 0], halves[:, 1]
+    if ids.is_uuid is not None:
+        keys["is_uuid"] = ids.is_uuid
+    if bad:
+        keys = keys[~bad.mask()]
+    if not keys.duplicated().any():
+        return
+    first = keys.groupby(list(keys.columns), sort=False).ngroup().to_numpy()
+    positions = keys.index.to_numpy()
+    firsts = positions[np.unique(first, return_index=True)[1]]
+    again = keys.duplicated().to_numpy()
+    for position, group in zip(positions[again].tolist(), first[again].tolist(), strict=True):
+        value = ids[slice(position, position + 1)].tolist()[0]
+        bad.add(
+            position, noun, f"{value!r} is the id of row {bad.label(firsts[group])!r} too", remedy
+        )

@@ -1,0 +1,273 @@
+"""Columns, arrays and sparse matrices -> `VectorColumn`s, checked row by row.
+
+What a source may be is told by what it holds: `resolve_vectors` looks at the dtype, or at the first
+cell that is not missing, and hands it to `dense`, `multi` or `sparse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qframe.errors import InputError, SchemaMismatch
+from qframe.mapping.badrows import BadRows
+from qframe.mapping.columns import arrow_array, is_label, pick
+from qframe.mapping.vectors import dense, multi, sparse
+from qframe.mapping.vectors.source import Source
+from qframe.points import VectorColumn, VectorKind
+from qframe.schema import CollectionInfo, VectorSchema
+
+MAX_NAME_BYTES = 200
+"""Longest vector name that a server takes (lib/common/common/src/validation.rs)."""
+
+
+def resolve_vectors(
+    frame: pd.DataFrame, vectors: Any, info: CollectionInfo | None, bad: BadRows
+) -> tuple[dict[str, VectorColumn], set[Hashable]]:
+    """Read the ``vectors`` argument and check every row of what it names.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    vectors : str, list of str, array, sparse matrix, or mapping of str to these
+    info : CollectionInfo or None
+        The existing collection, whose names, kinds and sizes the vectors must have.
+    bad : BadRows
+        Takes what is wrong with single rows.
+
+    Returns
+    -------
+    vectors : dict of str to VectorColumn
+        By vector name; ``""`` is the unnamed one.
+    used : set
+        Labels of the columns that are used up.
+
+    Raises
+    ------
+    InputError, SchemaMismatch
+        For what is wrong with the argument, or with all rows alike.
+    """
+    named = isinstance(vectors, Mapping)
+    wanted: dict[str, Any] = dict(vectors) if named else {"": vectors}
+    used: set[Hashable] = set()
+    columns: dict[str, VectorColumn] = {}
+    for name, value in wanted.items():
+        _check_name(name)
+        schema = None if info is None else _expected(name, info, list(wanted))
+        source = _source(frame, value, name, used)
+        columns[name] = _column(source, schema, info, bad, may_lack=named and name != "")
+    if info is None and "" in columns and columns[""].kind is VectorKind.SPARSE:
+        raise InputError(
+            'vectors: Qdrant keeps sparse vectors by name only; name it, as in vectors={"text": …}'
+        )
+    return columns, used
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str):
+        raise InputError(f"vectors: the name {name!r} is a {type(name).__name__}, not a string")
+    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise InputError(
+            f"vectors: the name {name[:30]!r}… has more than {MAX_NAME_BYTES} bytes of UTF-8"
+        )
+
+
+def _expected(name: str, info: CollectionInfo, wanted: list[str]) -> VectorSchema:
+    if name in info.vectors:
+        return info.vectors[name]
+    known = ", ".join(
+        f"{known!r} ({schema.kind}{f', size {schema.size}' if schema.size else ''})"
+        for known, schema in info.vectors.items()
+    )
+    if name == "":
+        raise SchemaMismatch(
+            f"collection {info.name!r} has no unnamed vector, only {known or 'none at all'}; name "
+            f'the one that is meant, as in vectors={{"{next(iter(info.vectors), "name")}": …}}'
+        )
+    if "" in info.vectors and len(wanted) == 1:
+        raise SchemaMismatch(
+            f"collection {info.name!r} has no vector {name!r}: its vector has no name; "
+            "pass the column itself, without {name: …}"
+        )
+    raise SchemaMismatch(
+        f"collection {info.name!r} has no vector {name!r}, only {known or 'none at all'}; "
+        'use one of these names, or make a new collection (if_exists="replace" deletes this one)'
+    )
+
+
+def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> Source:
+    """Find the data that one vector is made from."""
+    role = "vectors" if name == "" else f"vectors[{name!r}]"
+    if is_label(frame, value):
+        used.add(value)
+        return Source(role, f"column {value!r}", frame[value])
+    if isinstance(value, str):
+        pick(frame, value, role)  # raises, naming what is there
+    if isinstance(value, pd.Series):
+        if not value.index.equals(frame.index):
+            raise InputError(
+                f"{role}: the Series has another index than the frame; pass a column of the frame, "
+                "or its .to_numpy() to go by position"
+            )
+        return Source(role, f"Series {value.name!r}", value)
+    if isinstance(value, pd.DataFrame):
+        value = value.to_numpy()
+    if sparse.is_matrix(value):
+        return _aligned(frame, Source(role, "sparse matrix", value.tocsr()))
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        labels = [item for item in value if isinstance(item, str) or is_label(frame, item)]
+        if labels and len(labels) == len(value):
+            columns = [pick(frame, label, role) for label in value]
+            if len(set(value)) < len(value):
+                raise InputError(f"{role}: a column is listed twice")
+            used.update(value)
+            return Source(role, f"columns {value[0]!r} to {value[-1]!r}", columns)
+        if not value and len(frame):
+            raise InputError(f"{role}: an empty list of columns")
+        value = _stack(value)
+    array = np.asarray(value)
+    if array.ndim not in (2, 3) and not (array.ndim == 1 and array.dtype == object):
+        raise InputError(
+            f"{role}: {_describe(value)} is neither a column, a list of columns, a 2-D array "
+            "(points x size), a 3-D array (points x vectors x size) nor a sparse matrix"
+        )
+    return _aligned(frame, Source(role, "array", array))
+
+
+def _stack(value: Sequence[Any]) -> Any:
+    """Make one array of a list of vectors, or an object array where their lengths differ."""
+    try:
+        return np.asarray(value)
+    except ValueError:
+        cells = np.empty(len(value), dtype=object)
+        cells[:] = value
+        return cells
+
+
+def _aligned(frame: pd.DataFrame, source: Source) -> Source:
+    rows = source.data.shape[0]
+    if rows != len(frame):
+        raise InputError(
+            f"{source.role}: the {source.noun} has {rows:,} rows and the frame {len(frame):,}; "
+            "they are matched by position, so their number must be the same"
+        )
+    if source.data.ndim == 1:
+        return Source(source.role, source.noun, pd.Series(source.data, index=frame.index))
+    return source
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.ndim} dimensions"
+    return f"{type(value).__name__} {value!r:.60}"
+
+
+def _column(
+    source: Source,
+    schema: VectorSchema | None,
+    info: CollectionInfo | None,
+    bad: BadRows,
+    *,
+    may_lack: bool,
+) -> VectorColumn:
+    """Tell the kind of a source, hold it against the collection, and check its rows."""
+    kind = _kind(source)
+    if schema is not None and kind is not None and schema.kind is not kind:
+        assert info is not None
+        raise SchemaMismatch(
+            f"{source.role}: {source.noun} holds {kind} vectors, but collection {info.name!r} "
+            f"takes {schema.kind} ones there"
+        )
+    if kind is None:
+        kind = schema.kind if schema is not None else VectorKind.DENSE
+    size = None if schema is None else schema.size
+    build = {
+        VectorKind.DENSE: dense.resolve,
+        VectorKind.MULTI: multi.resolve,
+        VectorKind.SPARSE: sparse.resolve,
+    }[kind]
+    collection = None if info is None else info.name
+    return build(source, size, collection, bad, may_lack)
+
+
+def _kind(source: Source) -> VectorKind | None:
+    """Tell the kind of vectors; None where no row has any."""
+    data = source.data
+    if isinstance(data, list):
+        return VectorKind.DENSE
+    if sparse.is_matrix(data):
+        return VectorKind.SPARSE
+    if isinstance(data, np.ndarray):
+        return VectorKind.DENSE if data.ndim == 2 else VectorKind.MULTI
+    arrow = arrow_array(data)
+    if arrow is not None:
+        return _arrow_kind(source, arrow.type)
+    if data.dtype != object:
+        if data.isna().all() and len(data):
+            return None
+        raise InputError(
+            f"{source.role}: {source.noun} holds {data.dtype}, one value a row, and not vectors; "
+            + (
+                "an embedding model turns text into vectors"
+                if pd.api.types.is_string_dtype(data.dtype)
+                else "for vectors spread over columns pass the list of their names"
+            )
+        )
+    present = np.flatnonzero(~pd.isna(data.to_numpy()))
+    if not len(present):
+        return None
+    for position in present[:100]:
+        kind = cell_kind(data.iloc[position])
+        if kind is not None:
+            return kind
+    first = data.iloc[present[0]]
+    raise InputError(
+        f"{source.role}: {source.noun} holds {type(first).__name__} ({first!r:.60}) in row "
+        f"{data.index[present[0]]!r}, and not vectors: lists, tuples or arrays of numbers, or "
+        "{'indices', 'values'} for sparse ones"
+        + ("; an embedding model turns text into vectors" if isinstance(first, str) else "")
+    )
+
+
+def cell_kind(cell: Any) -> VectorKind | None:
+    """Tell what one cell holds; None is no vector of any kind."""
+    if sparse.parts(cell) is not None:
+        return VectorKind.SPARSE
+    if isinstance(cell, (str, bytes, Mapping)):
+        return None
+    if isinstance(cell, (list, tuple)):
+        inner = cell[0] if cell else None
+        nested = isinstance(inner, (list, tuple)) or getattr(inner, "ndim", 0) == 1
+        return VectorKind.MULTI if nested else VectorKind.DENSE
+    dimensions = getattr(cell, "ndim", None)
+    if dimensions == 1 and getattr(cell, "dtype", None) == object and len(cell):
+        return cell_kind(list(cell))
+    return {1: VectorKind.DENSE, 2: VectorKind.MULTI}.get(dimensions) if dimensions else None
+
+
+def _arrow_kind(source: Source, type_: Any) -> VectorKind:
+    import pyarrow as pa
+
+    def is_list(item: Any) -> bool:
+        kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        return any(is_kind(item) for is_kind in kinds)
+
+    def is_number(item: Any) -> bool:
+        return bool(pa.types.is_integer(item) or pa.types.is_floating(item))
+
+    if is_list(type_) and is_number(type_.value_type):
+        return VectorKind.DENSE
+    if is_list(type_) and is_list(type_.value_type) and is_number(type_.value_type.value_type):
+        return VectorKind.MULTI
+    if pa.types.is_struct(type_) and {field.name for field in type_} == {"indices", "values"}:
+        return VectorKind.SPARSE
+    if pa.types.is_null(type_):
+        return VectorKind.DENSE
+    raise InputError(
+        f"{source.role}: {source.noun} holds {type_}; vectors are list<float>, "
+        "fixed_size_list<float>, list<list<float>> (multivectors) or "
+        "struct<indices: list<uint32>, values: list<float>> (sparse)"
+    )

@@ -1,0 +1,157 @@
+"""What the vectors of one name are made from, and how its rows are picked and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from qframe.mapping.badrows import BadRows
+from qframe.points import Rows
+
+CHUNK = 4096
+"""Rows that a whole-frame check looks at together: 6 MB of float32 at 384 dims, so that a check
+of millions of rows needs no more memory than a batch."""
+
+NUMBER_KINDS = "fiu"
+"""numpy's kinds of dtypes that hold real numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Data of one vector, as the caller gave it.
+
+    Attributes
+    ----------
+    role : str
+        The argument, for messages.
+    noun : str
+        What it is, for messages.
+    data : Series, list of Series, array, or scipy.sparse matrix
+        One row a row of the frame.
+    """
+
+    role: str
+    noun: str
+    data: Any
+
+    def __len__(self) -> int:
+        data = self.data
+        if isinstance(data, list):
+            return len(data[0]) if data else 0
+        return int(data.shape[0])
+
+
+def spans(total: int) -> Iterator[slice]:
+    """Cut ``range(total)`` into slices of `CHUNK` rows."""
+    for start in range(0, total, CHUNK):
+        yield slice(start, min(start + CHUNK, total))
+
+
+def arrow_rows(array: Any, rows: Rows) -> Any:
+    """Return these rows of a pyarrow.ChunkedArray as one pyarrow.Array."""
+    import pyarrow as pa
+
+    if isinstance(rows, slice):
+        picked = array.slice(rows.start, rows.stop - rows.start)
+    else:
+        picked = array.take(pa.array(rows))
+    if picked.num_chunks == 1:
+        return picked.chunk(0)
+    whole = picked.combine_chunks()
+    # Releases of pyarrow differ in what combining the chunks of an array gives.
+    return whole.chunk(0) if isinstance(whole, pa.ChunkedArray) and whole.num_chunks else whole
+
+
+def to_float32(values: Any) -> NDArray[np.float32]:
+    """Cast numbers to contiguous float32; what float32 cannot hold becomes inf, without a word."""
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def require_present(
+    missing: NDArray[np.bool_], source: Source, bad: BadRows, may_lack: bool
+) -> NDArray[np.bool_] | None:
+    """Return the mask of rows that have a vector; None is all of them.
+
+    Rows without one are bad, unless the vector is a named one, which a point may lack.
+    """
+    if not missing.any():
+        return None
+    if not may_lack:
+        bad.add_all(
+            np.flatnonzero(missing).tolist(),
+            source.noun,
+            "no vector",
+            "drop these rows, or name the vector (vectors={'name': column}): "
+            "a point may lack a named one",
+        )
+    return ~missing
+
+
+def sequence_fault(cell: Any, dimensions: int) -> str | None:
+    """Say what keeps a cell from being an array of numbers; None is nothing."""
+    try:
+        array = np.asarray(cell)
+    except (ValueError, TypeError, OverflowError):
+        if dimensions == 2:
+            return "the inner lists differ in length"
+        return "not a flat list of numbers"
+    if array.size and array.dtype.kind not in NUMBER_KINDS:
+        return _element_fault(array)
+    if array.ndim != dimensions:
+        return f"holds {array.ndim} dimension{'s' * (array.ndim != 1)}, expected {dimensions}"
+    if array.size == 0:
+        return "an empty vector"
+    if not np.isfinite(array).all():
+        at = np.argwhere(~np.isfinite(array))[0]
+        found = array[tuple(at)]
+        return f"holds {'NaN' if np.isnan(found) else found} at position {_place(at)}"
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    if not np.isfinite(single).all():
+        at = np.argwhere(~np.isfinite(single))[0]
+        return f"holds {array[tuple(at)]} at position {_place(at)}, beyond float32"
+    return None
+
+
+def _element_fault(array: NDArray[Any]) -> str:
+    """Say which element of an array is no number."""
+    if array.dtype.kind == "b":
+        return "holds booleans, not numbers"
+    for at, item in np.ndenumerate(array):
+        if item is None or item is pd.NA:
+            return f"holds {item} at position {_place(np.array(at))}"
+        if isinstance(item, (bool, np.bool_)) or not isinstance(item, (int, float, np.number)):
+            if isinstance(item, (list, tuple, np.ndarray)):
+                return "the inner lists differ in length"
+            shown = f"{type(item).__name__} {item!r:.40}"
+            return f"holds {shown} at position {_place(np.array(at))}, not a number"
+    return f"holds {array.dtype} values, not real numbers"
+
+
+def _place(at: NDArray[Any]) -> str:
+    return ", ".join(str(int(part)) for part in at)
+
+
+def explain(
+    positions: NDArray[np.int64],
+    cell: Callable[[int], Any],
+    fault: Callable[[Any], str | None],
+    source: Source,
+    remedy: str,
+    bad: BadRows,
+) -> NDArray[np.int64]:
+    """Note the fault of every one of these rows that has one; return the rows that have none."""
+    fine: list[int] = []
+    for position in positions.tolist():
+        reason = fault(cell(position))
+        if reason is None:
+            fine.append(position)
+        else:
+            bad.add(position, source.noun, reason, remedy)
+    return np.array(fine, dtype=np.int64)

@@ -1,0 +1,176 @@
+"""Sparse vectors: a scipy.sparse matrix, or a column of ``{"indices", "values"}``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from qframe.errors import InputError
+from qframe.mapping.badrows import BadRows
+from qframe.mapping.columns import arrow_array
+from qframe.mapping.vectors.multi import fetch
+from qframe.mapping.vectors.source import NUMBER_KINDS, Source, require_present, spans, to_float32
+from qframe.points import Rows, SparseBlock, VectorColumn, VectorKind
+
+MAX_INDEX = 2**32 - 1
+
+REMEDY = (
+    "a sparse vector is {'indices': [unique integers from 0], 'values': [as many finite numbers]}: "
+    "mend or drop these rows"
+)
+
+
+def is_matrix(value: Any) -> bool:
+    """Whether a value is a scipy.sparse matrix or array; scipy itself is not imported for it."""
+    return type(value).__module__.startswith("scipy.sparse") and hasattr(value, "tocsr")
+
+
+def parts(cell: Any) -> tuple[Any, Any] | None:
+    """Return indices and values of a sparse cell; None where it is none."""
+    if isinstance(cell, Mapping):
+        return (cell["indices"], cell["values"]) if set(cell) == {"indices", "values"} else None
+    if isinstance(cell, (np.ndarray, list, tuple, str, bytes)):
+        return None
+    indices, values = getattr(cell, "indices", None), getattr(cell, "values", None)
+    return None if indices is None or values is None or callable(values) else (indices, values)
+
+
+class SparseMatrixColumn(VectorColumn):
+    """Rows of a matrix in compressed sparse row form."""
+
+    kind = VectorKind.SPARSE
+    size = None
+
+    def __init__(self, matrix: Any) -> None:
+        self._matrix = matrix
+
+    def block(self, rows: Rows) -> SparseBlock:
+        part = self._matrix[rows]
+        return SparseBlock(
+            part.indices.astype(np.uint32),
+            to_float32(part.data),
+            np.diff(part.indptr).astype(np.int64),
+        )
+
+    def numbers(self, rows: Rows) -> int | NDArray[np.int64]:
+        counts: NDArray[np.int64] = np.diff(self._matrix.indptr).astype(np.int64)[rows]
+        return counts
+
+
+class SparseCellColumn(VectorColumn):
+    """A column of cells with indices and values, joined block by block."""
+
+    kind = VectorKind.SPARSE
+    size = None
+
+    def __init__(
+        self, cells: Any, lengths: NDArray[np.int64], present: NDArray[np.bool_] | None
+    ) -> None:
+        self._cells = cells
+        self._lengths = lengths
+        self._present = present
+
+    def block(self, rows: Rows) -> SparseBlock:
+        present = None if self._present is None else self._present[rows]
+        cells = fetch(self._cells, rows)
+        lengths = self._lengths[rows]
+        if present is not None:
+            cells, lengths = cells[present], lengths[present]
+        pairs = [pair for pair in map(parts, cells) if pair is not None]
+        if len(pairs) != len(cells):
+            raise InputError("a sparse cell changed after it was checked")
+        if not pairs:
+            return SparseBlock(np.empty(0, np.uint32), np.empty(0, np.float32), lengths, present)
+        indices = np.concatenate([np.asarray(indices, dtype=np.uint32) for indices, _ in pairs])
+        values = np.concatenate([to_float32(values) for _, values in pairs])
+        return SparseBlock(indices, values, lengths, present)
+
+    def numbers(self, rows: Rows) -> int | NDArray[np.int64]:
+        return self._lengths[rows]
+
+
+def resolve(
+    source: Source, size: int | None, collection: str | None, bad: BadRows, may_lack: bool
+) -> VectorColumn:
+    """Check every row of a source of sparse vectors."""
+    if is_matrix(source.data):
+        return _matrix(source, bad)
+    data = source.data
+    arrow = arrow_array(data)
+    cells = data.to_numpy() if arrow is None else arrow
+    missing = pd.isna(cells) if arrow is None else np.asarray(arrow.is_null())
+    present = require_present(missing, source, bad, may_lack)
+    lengths = np.zeros(len(source), dtype=np.int64)
+    for span in spans(len(source)):
+        for at, cell in enumerate(fetch(cells, span), span.start):
+            if missing[at]:
+                continue
+            reason = fault(cell)
+            if reason is None:
+                pair = parts(cell)
+                assert pair is not None
+                lengths[at] = len(pair[0])
+            else:
+                bad.add(at, source.noun, reason, REMEDY)
+    return SparseCellColumn(cells, lengths, present)
+
+
+def _matrix(source: Source, bad: BadRows) -> VectorColumn:
+    matrix = source.data
+    if matrix.dtype.kind not in NUMBER_KINDS:
+        raise InputError(f"{source.role}: the {source.noun} holds {matrix.dtype}, not numbers")
+    if matrix.shape[1] > MAX_INDEX + 1:
+        raise InputError(
+            f"{source.role}: {matrix.shape[1]:,} columns; an index is {MAX_INDEX:,} at the most"
+        )
+    if not matrix.has_canonical_format:
+        matrix = matrix.copy()  # the caller's own stays as it is
+        matrix.sum_duplicates()
+    for span in spans(matrix.shape[0]):
+        first, last = matrix.indptr[span.start], matrix.indptr[span.stop]
+        values = to_float32(matrix.data[first:last])
+        wrong = np.flatnonzero(~np.isfinite(values)) + first
+        rows = np.unique(np.searchsorted(matrix.indptr, wrong, side="right") - 1)
+        bad.add_all(
+            rows.tolist(),
+            source.noun,
+            "holds a number that is NaN, infinite or beyond float32",
+            REMEDY,
+        )
+    return SparseMatrixColumn(matrix)
+
+
+def fault(cell: Any) -> str | None:
+    """Say what keeps a cell from being a sparse vector; None is nothing."""
+    pair = parts(cell)
+    if pair is None:
+        return f"{type(cell).__name__} {cell!r:.40}, not a sparse vector"
+    try:
+        indices, values = np.asarray(pair[0]), np.asarray(pair[1])
+    except (ValueError, TypeError):
+        return "indices or values are no flat list of numbers"
+    if indices.ndim != 1 or values.ndim != 1:
+        return "indices or values are no flat list of numbers"
+    if len(indices) != len(values):
+        return f"holds {len(indices)} indices and {len(values)} values"
+    if not len(indices):
+        return None
+    if indices.dtype.kind not in "iu":
+        return f"indices are {indices.dtype}, not integers"
+    if values.dtype.kind not in NUMBER_KINDS:
+        return f"values are {values.dtype}, not numbers"
+    if indices.min() < 0 or indices.max() > MAX_INDEX:
+        outside = indices[(indices < 0) | (indices > MAX_INDEX)][0]
+        return f"holds the index {outside}, outside 0 to {MAX_INDEX}"
+    unique, counts = np.unique(indices, return_counts=True)
+    if len(unique) != len(indices):
+        return f"holds the index {unique[counts > 1][0]} more than once"
+    finite = np.isfinite(to_float32(values))
+    if not finite.all():
+        at = int(np.flatnonzero(~finite)[0])
+        return f"holds {values[at]} for the index {indices[at]}"
+    return None

@@ -1,0 +1,139 @@
+"""What became of each batch, and the report frame made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from qframe.errors import QframeError
+
+
+class Status(StrEnum):
+    """What is known of a batch's points."""
+
+    APPLIED = "applied"
+    """The server said `completed`: stored, and visible to a search."""
+    ACKNOWLEDGED = "acknowledged"
+    """In the server's write-ahead log and queue, not yet applied."""
+    FAILED = "failed"
+    """Refused, or given up after the last retry."""
+    UNKNOWN = "unknown"
+    """Sent, without an answer that says what became of it."""
+    UNSENT = "unsent"
+    """Never sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """The outcome of one batch; one row of the report.
+
+    Attributes
+    ----------
+    batch : int
+        Number of the batch, from 0.
+    start, stop : int
+        Row positions in the frame, half open. Rows that were set aside lie in the range too.
+    points : int
+        Points in the batch, at most ``stop - start``.
+    status : Status
+        What is known of these points.
+    attempts, retries : int
+        Requests sent, and how many of them were repetitions.
+    throttled_s, encode_s, send_s : float
+        Seconds spent waiting because the server asked for it, encoding, and in requests.
+    bytes : int
+        Size of the encoded body. For the embedded engine, which takes no bytes, that of the
+        vectors' numbers.
+    operation_id : int or None
+        The server's number of the write.
+    worker : int or None
+        Which worker sent it.
+    error : QframeError or None
+        Why it is `failed` or `unknown`.
+    """
+
+    batch: int
+    start: int
+    stop: int
+    points: int
+    status: Status
+    attempts: int = 0
+    retries: int = 0
+    throttled_s: float = 0.0
+    encode_s: float = 0.0
+    send_s: float = 0.0
+    bytes: int = 0
+    operation_id: int | None = None
+    worker: int | None = None
+    error: QframeError | None = None
+
+
+COLUMNS: dict[str, str] = {
+    "batch": "int64",
+    "start": "int64",
+    "stop": "int64",
+    "points": "int64",
+    "status": "string",
+    "attempts": "int64",
+    "retries": "int64",
+    "throttled_s": "float64",
+    "encode_s": "float64",
+    "send_s": "float64",
+    "bytes": "int64",
+    "operation_id": "UInt64",
+    "worker": "Int64",
+    "error_type": "string",
+    "error": "string",
+}
+"""The report's columns and their dtypes; every one survives `to_parquet`."""
+
+
+def to_frame(results: Iterable[BatchResult], summary: Mapping[str, Any]) -> pd.DataFrame:
+    """Build the report: a row a batch, in batch order.
+
+    Parameters
+    ----------
+    results : iterable of BatchResult
+        In any order.
+    summary : mapping
+        Goes to ``attrs["upload"]``; of JSON's types, so that `to_parquet` can write it.
+
+    Returns
+    -------
+    DataFrame
+        With the columns of `COLUMNS`.
+    """
+    ordered = sorted(results, key=lambda result: result.batch)
+    cells: dict[str, list[Any]] = {
+        name: [getattr(result, name) for result in ordered]
+        for name in COLUMNS
+        if name not in ("status", "error_type", "error")
+    }
+    cells["status"] = [result.status.value for result in ordered]
+    cells["error_type"] = [
+        None if result.error is None else type(result.error).__name__ for result in ordered
+    ]
+    cells["error"] = [None if result.error is None else str(result.error) for result in ordered]
+    report = pd.DataFrame(
+        {name: pd.array(cells[name], dtype=dtype) for name, dtype in COLUMNS.items()}  # type: ignore[call-overload]
+    )
+    report.attrs["upload"] = dict(summary)
+    return report
+
+
+def points_by_status(results: Iterable[BatchResult]) -> dict[str, int]:
+    """Count points by status, every status named.
+
+    Examples
+    --------
+    >>> points_by_status([BatchResult(0, 0, 5, 5, Status.APPLIED)])
+    {'applied': 5, 'acknowledged': 0, 'failed': 0, 'unknown': 0, 'unsent': 0}
+    """
+    counts = {status.value: 0 for status in Status}
+    for result in results:
+        counts[result.status.value] += result.points
+    return counts

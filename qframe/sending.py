@@ -1,0 +1,290 @@
+"""Sending batches through the pool, and making the report of what became of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pandas as pd
+
+from qframe.batches import Batch
+from qframe.connection import Connection
+from qframe.errors import InputError, QframeError, UploadError, UploadInterrupted
+from qframe.pool import Kind, ParallelWorkerPool, check_workers
+from qframe.progress import Display, Tally
+from qframe.report import BatchResult, Status, points_by_status, to_frame
+from qframe.retry import Gate, Retry
+from qframe.uploaders.base import BaseUploader, WriteOptions
+
+WORKERS = 2
+"""Workers for a server: while one waits for its answer, another encodes."""
+
+DRAIN_SECONDS = 2.0
+"""How long a stopped upload waits for the answers of requests in flight."""
+
+Order = Literal["unordered", "semi-ordered", "ordered"]
+
+
+def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise InputError unless an argument is one of its values."""
+    if value not in allowed:
+        raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Start:
+    """Makes the uploader of each worker; picklable."""
+
+    connection: Connection
+    collection: str
+    write: WriteOptions
+    retry: Retry
+    gate: Gate
+
+    def __call__(self, number: int) -> BaseUploader[Any]:
+        return self.connection.uploader(
+            self.collection, write=self.write, retry=self.retry, gate=self.gate, worker=number
+        )
+
+
+class Sending:
+    """Sends batches to one collection through a pool of workers.
+
+    Parameters
+    ----------
+    connection : Connection
+    collection : str
+    write : WriteOptions
+    retry : Retry
+    workers : int or None
+    worker_kind : {"thread", "process"}
+    order : {"unordered", "semi-ordered", "ordered"}
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        collection: str,
+        write: WriteOptions,
+        retry: Retry,
+        workers: int | None,
+        worker_kind: Kind,
+        order: Order,
+    ) -> None:
+        check_choice("order", order, ("unordered", "semi-ordered", "ordered"))
+        check_workers(WORKERS if workers is None else workers, worker_kind)
+        self._connection = connection
+        self._collection = collection
+        self._gate = Gate()
+        self._kind = worker_kind
+        self._workers = WORKERS if workers is None else workers
+        if connection.transport == "embedded":
+            # More writers are slower (1: 34-38k points/s, 2: 25-28k), and a store has one process.
+            self._kind, self._workers = "thread", 1
+        if order == "ordered":
+            self._workers = 1
+        self._start = Start(connection, collection, write, retry, self._gate)
+
+    def run(self, batches: Iterator[Batch], total: int | None, display: Display) -> Run:
+        """Send batches until they end, an error makes going on pointless, or the user stops.
+
+        Parameters
+        ----------
+        batches : iterator of Batch
+            What is not drawn from it after a fatal error is reported as `unsent`.
+        total : int or None
+            Points in all, if that is known.
+        display : Display
+
+        Returns
+        -------
+        Run
+        """
+        run = Run(self._collection, self._connection)
+        tally = Tally(self._collection, self._connection.target, total)
+        pending: dict[int, BatchResult] = {}
+        stopped = False
+
+        def feed() -> Iterator[Batch]:
+            while not stopped and (batch := next(batches, None)) is not None:
+                pending[batch.number] = outline(batch)
+                yield batch
+
+        def take(result: BatchResult) -> None:
+            del pending[result.batch]
+            run.results.append(result)
+            display.update(tally.add(result))
+
+        try:
+            with ParallelWorkerPool(self._workers, self._start, self._kind) as pool:
+                try:
+                    for result in pool.unordered_map(feed()):
+                        take(result)
+                        if result.error is not None and result.error.fatal:
+                            stopped = True
+                            self._gate.abandon()
+                except BaseException as error:
+                    run.cause = error
+                    self._gate.abandon()
+                    self._settle(pool, pending, take)
+                    if not isinstance(error, Exception):
+                        pool.close(timeout=0)
+        finally:
+            run.seconds = tally.seconds()
+            display.close(tally.last())
+        for batch in batches:
+            run.results.append(outline(batch))
+        return run
+
+    @staticmethod
+    def _settle(
+        pool: ParallelWorkerPool[Batch, BatchResult],
+        pending: dict[int, BatchResult],
+        take: Callable[[BatchResult], None],
+    ) -> None:
+        """Collect what is in flight; what gives no answer in time is unknown."""
+        for _, result in pool.drain(DRAIN_SECONDS):
+            take(result)
+        for number in sorted(pending):
+            status = Status.UNKNOWN if number in pool.in_flight else Status.UNSENT
+            take(dataclasses.replace(pending[number], status=status))
+
+
+def outline(batch: Batch) -> BatchResult:
+    """Return the result of a batch that was not sent."""
+    return BatchResult(batch.number, batch.start, batch.stop, len(batch), Status.UNSENT)
+
+
+@dataclasses.dataclass(slots=True)
+class Run:
+    """What came out of sending.
+
+    Attributes
+    ----------
+    collection : str
+    connection : Connection
+    results : list of BatchResult
+        One a batch.
+    seconds : float
+    cause : BaseException or None
+        What ended it early.
+    blamed : InputError or None
+        What was wrong with the input, though the rest went on.
+    """
+
+    collection: str
+    connection: Connection
+    results: list[BatchResult] = dataclasses.field(default_factory=list)
+    seconds: float = 0.0
+    cause: BaseException | None = None
+    blamed: InputError | None = None
+
+    def cover(self, rows: int, points: int) -> None:
+        """Report what was not even cut into batches when the upload ended, as unsent.
+
+        Parameters
+        ----------
+        rows, points : int
+            Of the whole frame.
+        """
+        reached = max((result.stop for result in self.results), default=0)
+        left = points - sum(result.points for result in self.results)
+        if left:
+            number = max((result.batch + 1 for result in self.results), default=0)
+            self.results.append(BatchResult(number, reached, rows, left, Status.UNSENT))
+
+    def blame(self, skipped: list[dict[str, Any]]) -> None:
+        """Make records that were set aside a reason to raise."""
+        if skipped:
+            first = skipped[0]
+            self.blamed = InputError(
+                f"{len(skipped):,} findings in records that were set aside "
+                f'(report.attrs["upload"]["skipped"] lists them); the first, record '
+                f"{first['label']}: {first['column']}: {first['reason']}"
+            )
+
+    def finish(
+        self,
+        rows: int,
+        skipped: list[dict[str, Any]],
+        *,
+        created: bool,
+        on_error: Literal["raise", "collect"],
+    ) -> pd.DataFrame:
+        """Make the report; return it, or raise it with what went wrong.
+
+        Raises
+        ------
+        UploadError
+            When points did not arrive and `on_error` is "raise", or the source broke.
+        UploadInterrupted
+            After Ctrl-C.
+        """
+        counts = points_by_status(self.results)
+        arrived = counts["applied"] + counts["acknowledged"]
+        summary = {
+            "collection": self.collection,
+            "target": self.connection.target,
+            "transport": self.connection.transport,
+            "created": created,
+            "rows": rows,
+            "points": counts,
+            "seconds": self.seconds,
+            "points_per_s": arrived / self.seconds if self.seconds else 0.0,
+            "bytes": sum(result.bytes for result in self.results),
+            "retries": sum(result.retries for result in self.results),
+            "throttled_s": sum(result.throttled_s for result in self.results),
+            "skipped": skipped,
+        }
+        report = to_frame(self.results, summary)
+        if isinstance(self.cause, KeyboardInterrupt):
+            raise UploadInterrupted(self._stopped(counts), report) from None
+        if self.cause is not None:
+            nothing_sent = not any(result.attempts for result in self.results)
+            if not isinstance(self.cause, Exception) or (
+                nothing_sent and isinstance(self.cause, QframeError)
+            ):
+                raise self.cause
+            raise UploadError(self._complaint(counts, self.cause), report) from self.cause
+        failures = [result for result in self.results if result.error is not None]
+        first = min(failures, key=lambda result: result.batch, default=None)
+        error = self.blamed if first is None else first.error
+        if on_error == "raise" and (error or arrived < sum(counts.values())):
+            raise UploadError(self._complaint(counts, error, first), report) from error
+        return report
+
+    def _complaint(
+        self,
+        counts: dict[str, int],
+        error: BaseException | None,
+        batch: BatchResult | None = None,
+    ) -> str:
+        """Say how much did not arrive, why, and what to type next."""
+        total = sum(counts.values())
+        arrived = counts["applied"] + counts["acknowledged"]
+        found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+        lines = [
+            f"{total - arrived:,} of {total:,} points did not arrive in {self.collection!r} at "
+            f"{self.connection.target} ({found or 'none sent'})"
+        ]
+        if error is not None:
+            where = (
+                ""
+                if batch is None
+                else f", batch {batch.batch}, rows {batch.start} to {batch.stop}, "
+                f"{batch.attempts} attempt{'s' * (batch.attempts != 1)}"
+            )
+            lines.append(f"  first error{where}: {type(error).__name__}: {error}")
+        lines.append(
+            "  error.report has a row a batch; these did not arrive: "
+            "error.report.query(\"status not in ('applied', 'acknowledged')\")"
+        )
+        return "\n".join(lines)
+
+    def _stopped(self, counts: dict[str, int]) -> str:
+        return (
+            f"stopped: {', '.join(f'{count:,} {status}' for status, count in counts.items())} "
+            f"points in {self.collection!r} at {self.connection.target}; "
+            "error.report has a row a batch"
+        )

@@ -1,0 +1,280 @@
+"""The whole story of an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import pandas as pd
+
+from qframe.batches import iterate_batches
+from qframe.connection import Con, resolve
+from qframe.errors import InputError
+from qframe.mapping import check_bad_rows
+from qframe.mapping import resolve as map_frame
+from qframe.pool import Kind
+from qframe.progress import Progress, choose
+from qframe.retry import Retry
+from qframe.sending import Order, Sending, check_choice
+from qframe.stream import RecordStream
+from qframe.target import Target
+from qframe.uploaders.base import ShardKey, WriteOptions
+
+
+def upload(
+    frame: pd.DataFrame,
+    collection: str,
+    con: Con = None,
+    *,
+    vectors: Any,
+    ids: Any = None,
+    payload: Any = None,
+    if_exists: Literal["append", "fail", "replace"] = "append",
+    distance: str | Mapping[str, str] = "cosine",
+    collection_config: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    max_batch_bytes: int | None = None,
+    workers: int | None = None,
+    worker_kind: Kind = "thread",
+    order: Order = "unordered",
+    wait: bool = False,
+    ordering: str | None = None,
+    shard_key: ShardKey | None = None,
+    update_mode: str | None = None,
+    update_filter: Mapping[str, Any] | None = None,
+    retry: Retry | int | None = None,
+    on_error: Literal["raise", "collect"] = "raise",
+    bad_rows: Literal["raise", "skip"] = "raise",
+    missing: Literal["null", "drop"] = "null",
+    progress: Progress = "auto",
+) -> pd.DataFrame:
+    """Upload every row of a DataFrame as a point, and report what became of each batch.
+
+    The frame is checked as a whole before anything is sent or changed: ids, vectors and payload
+    of all rows, and what the collection takes.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a point.
+    collection : str
+        Created when there is none of this name.
+    con : str, path, Connection or None
+        ``"http://host:6333"`` (REST), ``"grpc://host:6334"``, their ``https`` and ``grpcs``, a
+        folder or ``":memory:"`` (embedded engine), or a `qframe.connect`. None is what
+        ``QDRANT_URL`` and ``QDRANT_API_KEY`` say, and without them the folder ``./qdrant_data``.
+    vectors : str, list of str, array, sparse matrix, or mapping of str to these
+        - a column of lists, tuples or arrays, of Arrow lists, of 2-D arrays (multivectors), or
+          of ``{"indices": …, "values": …}`` (sparse);
+        - a list of numeric columns, one number of the vector each;
+        - an array of shape (rows, size), or (rows, vectors, size) for multivectors, or a
+          scipy.sparse matrix of shape (rows, size), aligned by position;
+        - ``{name: any of these}`` for named vectors. A missing cell means that the point lacks
+          that vector.
+        Sent as float32.
+    ids : str, array, `uuid5`, `uuid4` or None
+        A column, or one id a row: unsigned integers below 2**64 or UUIDs, unique. None is the
+        index. ``qframe.uuid5("sku")`` makes the same ids of the same keys in every run.
+    payload : list, mapping or None
+        Columns, or ``{column: key}``; ``qframe.geo(lat=…, lon=…)`` makes a geo point of two. None
+        is every column that is not used for ids or vectors, ``[]`` is none. What cells become
+        stands in `qframe.mapping.values`.
+    if_exists : {"append", "fail", "replace"}
+        What to do with a collection of this name: add to it (points with the same id are
+        overwritten), refuse, or delete it and make it anew.
+    distance : {"cosine", "dot", "euclid", "manhattan"} or mapping of str to these
+        For a new collection; a mapping gives each named vector its own.
+    collection_config : mapping, optional
+        Further settings of a new collection by the names of the REST API, such as
+        ``{"shard_number": 2, "vectors": {"image": {"on_disk": True}}}``.
+    batch_size : int, optional
+        Points in a request at the most, 1,000 by default, or fewer where the collection says so.
+    max_batch_bytes : int, optional
+        Encoded bytes in a request at the most, 16 MiB by default. A single point that is larger
+        travels alone.
+    workers : int, optional
+        Requests at the same time; 2 by default. The embedded engine always has one writer.
+    worker_kind : {"thread", "process"}
+        Where the workers run.
+    order : {"unordered", "semi-ordered", "ordered"}
+        "ordered" sends one batch after another, in the order of the rows; the others send as
+        workers are free.
+    wait : bool
+        Whether the server answers only when points are applied. Without it they are
+        `acknowledged`: in the server's log and queue.
+    ordering : {"weak", "medium", "strong"} or None
+        Write ordering between replicas.
+    shard_key : str, int, list of them, or None
+        For collections with custom sharding.
+    update_mode : {"upsert", "insert_only", "update_only"} or None
+        For points that exist, or do not (server 1.17 and later).
+    update_filter : mapping, optional
+        Existing points are changed only where this filter, in the form of the REST API, matches
+        (server 1.16 and later).
+    retry : Retry, int or None
+        A policy, or a number of retries; None is ``qframe.Retry()``.
+    on_error : {"raise", "collect"}
+        Whether points that did not arrive raise `UploadError`, after all that could be sent was
+        sent, or are only reported.
+    bad_rows : {"raise", "skip"}
+        Whether rows that cannot become points refuse the call, or are set aside and reported.
+    missing : {"null", "drop"}
+        Whether a missing payload cell is stored as null, or its key left out.
+    progress : {"auto"}, bool or callable
+        A callable is given a `ProgressEvent` for each batch.
+
+    Returns
+    -------
+    DataFrame
+        A row a batch, in batch order: ``batch, start, stop`` (row positions, half open),
+        ``points, status, attempts, retries, throttled_s, encode_s, send_s`` (seconds), ``bytes,
+        operation_id, worker, error_type, error``. ``attrs["upload"]`` holds the summary.
+
+    Raises
+    ------
+    InputError
+        When the call or the frame cannot become points; `BadRowsError` names the rows.
+    CollectionError
+        When the collection is not what the call needs.
+    TransportError
+        When the server cannot be spoken to before the first batch.
+    UploadError
+        When points did not arrive; its ``report`` is what would have been returned.
+    UploadInterrupted
+        After Ctrl-C or the stop of a cell, with the ``report`` so far.
+
+    Examples
+    --------
+    >>> import pandas as pd, qframe
+    >>> df = pd.DataFrame({"title": ["Alien", "Heat"], "embedding": [[0.1, 0.9], [0.8, 0.2]]})
+    >>> report = df.qdrant.upload("movies", ":memory:", vectors="embedding", progress=False)
+    >>> report[["start", "stop", "points", "status"]]
+       start  stop  points   status
+    0      0     2       2  applied
+    >>> report.attrs["upload"]["points"]["applied"]
+    2
+    """
+    check_choice("on_error", on_error, ("raise", "collect"))
+    connection = resolve(con)
+    write = WriteOptions(
+        wait=wait,
+        ordering=ordering,
+        timeout=connection.timeout,
+        shard_key=shard_key,
+        update_mode=update_mode,
+        update_filter=update_filter,
+    )
+    sending = Sending(connection, collection, write, Retry.of(retry), workers, worker_kind, order)
+    display = choose(progress)
+    with connection.store() as store:
+        target = Target(store, connection, collection, if_exists, distance, collection_config)
+        target.check_options(write)
+        mapped = map_frame(
+            frame,
+            vectors=vectors,
+            ids=ids,
+            payload=payload,
+            missing=missing,
+            bad_rows=bad_rows,
+            info=target.info,
+        )
+        limits = target.limits(batch_size, max_batch_bytes)
+        target.check_points(len(mapped.points), bare_ids=mapped.bare_ids)
+        target.prepare(mapped.points.vectors)
+    batches = iterate_batches(
+        mapped.points,
+        connection.measure().widths,
+        batch_size=limits.points,
+        max_bytes=limits.bytes,
+    )
+    run = sending.run(batches, len(mapped.points), display)
+    run.cover(len(frame), len(mapped.points))
+    return run.finish(len(frame), mapped.skipped, created=target.created, on_error=on_error)
+
+
+def upload_points(
+    points: Iterable[Any],
+    collection: str,
+    con: Con = None,
+    *,
+    if_exists: Literal["append", "fail", "replace"] = "append",
+    distance: str | Mapping[str, str] = "cosine",
+    collection_config: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    max_batch_bytes: int | None = None,
+    workers: int | None = None,
+    worker_kind: Kind = "thread",
+    order: Order = "unordered",
+    wait: bool = False,
+    ordering: str | None = None,
+    shard_key: ShardKey | None = None,
+    update_mode: str | None = None,
+    update_filter: Mapping[str, Any] | None = None,
+    retry: Retry | int | None = None,
+    on_error: Literal["raise", "collect"] = "raise",
+    bad_rows: Literal["raise", "skip"] = "raise",
+    progress: Progress = "auto",
+) -> pd.DataFrame:
+    """Upload a lazy stream of records as points.
+
+    Records are drawn as they are sent, never more than the batches in flight, so they need not fit
+    into memory. For the same reason they cannot be checked as a whole beforehand: a bad record is
+    set aside, the others go on, and at the end ``bad_rows="raise"`` raises `UploadError`.
+
+    Parameters
+    ----------
+    points : iterable
+        Mappings, or objects with attributes, named ``id``, ``vector`` and ``payload``. A vector is
+        a list or array, a 2-D one (multivector), ``{"indices", "values"}`` (sparse), or a mapping
+        of names to these. A collection that does not exist is made for the first batch.
+    collection, con, if_exists, distance, collection_config, batch_size, max_batch_bytes, workers, \
+worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry, on_error, progress
+        As in `upload`.
+    bad_rows : {"raise", "skip"}
+        Whether records that were set aside raise `UploadError` at the end.
+
+    Returns
+    -------
+    DataFrame
+        As in `upload`; ``start`` and ``stop`` are numbers of records.
+
+    Raises
+    ------
+    UploadError, InputError, CollectionError, TransportError, UploadInterrupted
+        As in `upload`. An error of the iterable itself is the cause of an `UploadError`.
+
+    Examples
+    --------
+    >>> import qframe
+    >>> records = ({"id": n, "vector": [n, 1.0], "payload": {"n": n}} for n in range(3))
+    >>> report = qframe.upload_points(records, "numbers", ":memory:", progress=False)
+    >>> int(report["points"].sum())
+    3
+    """
+    check_choice("on_error", on_error, ("raise", "collect"))
+    check_bad_rows(bad_rows)
+    if isinstance(points, pd.DataFrame | str | bytes | Mapping):
+        raise InputError(
+            f"upload_points takes an iterable of records, not a {type(points).__name__}"
+            + ("; df.qdrant.upload(…) takes a frame" if isinstance(points, pd.DataFrame) else "")
+        )
+    connection = resolve(con)
+    write = WriteOptions(
+        wait=wait,
+        ordering=ordering,
+        timeout=connection.timeout,
+        shard_key=shard_key,
+        update_mode=update_mode,
+        update_filter=update_filter,
+    )
+    sending = Sending(connection, collection, write, Retry.of(retry), workers, worker_kind, order)
+    display = choose(progress)
+    with connection.store() as store:
+        target = Target(store, connection, collection, if_exists, distance, collection_config)
+        target.check_options(write)
+        limits = target.limits(batch_size, max_batch_bytes)
+        stream = RecordStream(points, target, connection.measure().widths, limits)
+        run = sending.run(stream.batches(), None, display)
+    if bad_rows == "raise":
+        run.blame(stream.skipped)
+    return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)

@@ -1,0 +1,251 @@
+"""What all uploaders share: encode a batch once, send it until `Retry` says enough."""
+
+from __future__ import annotations
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from qframe.batches import Batch
+from qframe.errors import InputError, QframeError, RateLimited
+from qframe.points import PointBlock
+from qframe.report import BatchResult, Status
+from qframe.retry import Gate, Retry
+
+Body = TypeVar("Body")
+
+ShardKey = str | int | list[str | int]
+
+ORDERINGS = ("weak", "medium", "strong")
+UPDATE_MODES = ("upsert", "insert_only", "update_only")
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """How the server is to carry out a write.
+
+    Attributes
+    ----------
+    wait : bool
+        Whether it answers only when the points are applied.
+    ordering : {"weak", "medium", "strong"} or None
+        Write ordering between replicas; None is the server's default, weak.
+    timeout : float
+        Seconds that a request may take.
+    shard_key : str, int, list of them, or None
+        Which shards of a collection with custom sharding take the points.
+    update_mode : {"upsert", "insert_only", "update_only"} or None
+        What happens to points that exist, or do not; None is upsert.
+    update_filter : mapping or None
+        Existing points are changed only where this filter, in the form of the REST API, matches.
+    """
+
+    wait: bool = False
+    ordering: str | None = None
+    timeout: float = 60.0
+    shard_key: ShardKey | None = None
+    update_mode: str | None = None
+    update_filter: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("ordering", self.ordering, ORDERINGS),
+            ("update_mode", self.update_mode, UPDATE_MODES),
+        ):
+            if value is not None and value not in allowed:
+                raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))}")
+
+    @property
+    def server_timeout(self) -> int | None:
+        """Seconds to name in the request, so that the server waits as long as the client does.
+
+        Only where it matters: a server gives a waiting write 60 s of its own accord, and strict
+        mode may limit what a request names.
+        """
+        return math.ceil(self.timeout) if self.wait and self.timeout > 60 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said to a write.
+
+    Attributes
+    ----------
+    status : Status
+        `APPLIED` only where the server said ``completed``. ``wait_timeout`` is `ACKNOWLEDGED`: the
+        write is queued, and was not seen to be applied.
+    operation_id : int or None
+    """
+
+    status: Status
+    operation_id: int | None = None
+
+
+class BaseUploader(ABC, Generic[Body]):
+    """Sends batches to one collection; a worker of the pool, or used by itself.
+
+    Not thread-safe: each worker has its own.
+
+    Parameters
+    ----------
+    collection : str
+    write : WriteOptions
+    retry : Retry, int or None
+    gate : Gate, optional
+        Shared with the other workers of an upload.
+    worker : int, optional
+        Number of the worker, for the report.
+    """
+
+    def __init__(
+        self,
+        collection: str,
+        *,
+        write: WriteOptions,
+        retry: Retry | int | None = None,
+        gate: Gate | None = None,
+        worker: int | None = None,
+    ) -> None:
+        self.collection = collection
+        self.write = write
+        self.retry = Retry.of(retry)
+        self.gate = gate or Gate()
+        self.worker = worker
+
+    @abstractmethod
+    def encode(self, block: PointBlock) -> Body:
+        """Turn points into what `send` takes; done once a batch, however often it is sent."""
+
+    @abstractmethod
+    def size(self, body: Body) -> int:
+        """Count the bytes of an encoded body."""
+
+    @abstractmethod
+    def send(self, body: Body) -> Answer:
+        """Make one request.
+
+        Raises
+        ------
+        TransportError
+            Every error of the transport, translated.
+        CollectionNotFound
+            Where there is no such collection any more.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back sockets and handles."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __call__(self, batch: Batch) -> BatchResult:
+        """Upload one batch; what becomes of it stands in the result, and is never raised."""
+        began = time.perf_counter()
+        try:
+            body = self.encode(batch.block())
+        except QframeError as error:
+            return self._result(batch, Status.FAILED, error=error)
+        encode_s = time.perf_counter() - began
+        size = self.size(body)
+        throttled_s = send_s = 0.0
+        attempts = 0
+        doubtful = False  # an earlier attempt got no answer: it may have been applied
+        first_sent = time.perf_counter()
+        while True:
+            throttled_s += self.gate.pass_through()
+            if self.gate.abandoned:
+                status = Status.UNKNOWN if doubtful else Status.UNSENT
+                return self._result(
+                    batch,
+                    status,
+                    attempts=attempts,
+                    throttled_s=throttled_s,
+                    encode_s=encode_s,
+                    send_s=send_s,
+                    bytes=size,
+                )
+            attempts += 1
+            began = time.perf_counter()
+            answer: Answer | None = None
+            failure: QframeError | None = None
+            try:
+                answer = self.send(body)
+            except QframeError as error:
+                failure = error
+            send_s += time.perf_counter() - began
+            if answer is not None:
+                return self._result(
+                    batch,
+                    answer.status,
+                    attempts=attempts,
+                    throttled_s=throttled_s,
+                    encode_s=encode_s,
+                    send_s=send_s,
+                    bytes=size,
+                    operation_id=answer.operation_id,
+                )
+            assert failure is not None
+            doubtful = doubtful or not failure.answered
+            seconds = self.retry.wait(failure, attempts, time.perf_counter() - first_sent)
+            if seconds is None:
+                return self._result(
+                    batch,
+                    Status.UNKNOWN if doubtful else Status.FAILED,
+                    attempts=attempts,
+                    throttled_s=throttled_s,
+                    encode_s=encode_s,
+                    send_s=send_s,
+                    bytes=size,
+                    error=failure,
+                )
+            if isinstance(failure, RateLimited):
+                self.gate.hold(seconds)
+            else:
+                self.gate.pause(seconds)
+
+    def process(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
+        """Upload batches one after another, lazily."""
+        return map(self, batches)
+
+    def _result(
+        self,
+        batch: Batch,
+        status: Status,
+        *,
+        attempts: int = 0,
+        throttled_s: float = 0.0,
+        encode_s: float = 0.0,
+        send_s: float = 0.0,
+        bytes: int = 0,
+        operation_id: int | None = None,
+        error: QframeError | None = None,
+    ) -> BatchResult:
+        return BatchResult(
+            batch=batch.number,
+            start=batch.start,
+            stop=batch.stop,
+            points=len(batch),
+            status=status,
+            attempts=attempts,
+            retries=max(0, attempts - 1),
+            throttled_s=throttled_s,
+            encode_s=encode_s,
+            send_s=send_s,
+            bytes=bytes,
+            operation_id=operation_id,
+            worker=self.worker,
+            error=error,
+        )
