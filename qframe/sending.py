@@ -107,7 +107,14 @@ class Sending:
         stopped = False
 
         def feed() -> Iterator[Batch]:
-            while not stopped and (batch := next(batches, None)) is not None:
+            while not stopped:
+                try:
+                    batch = next(batches, None)
+                except Exception as error:  # the source broke; what was drawn goes on
+                    run.cause = error
+                    return
+                if batch is None:
+                    return
                 pending[batch.number] = outline(batch)
                 yield batch
 
@@ -128,13 +135,12 @@ class Sending:
                     run.cause = error
                     self._gate.abandon()
                     self._settle(pool, pending, take)
-                    if not isinstance(error, Exception):
-                        pool.close(timeout=0)
+                    pool.close(timeout=0)
         finally:
             run.seconds = tally.seconds()
             display.close(tally.last())
-        for batch in batches:
-            run.results.append(outline(batch))
+        if stopped and total is not None:  # a stream's end may be far, or nowhere
+            run.results += map(outline, batches)
         return run
 
     @staticmethod

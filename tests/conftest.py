@@ -1,4 +1,4 @@
-"""What the tests stand on: the local server, a real one where there is one, and the embedded engine."""
+"""What the tests stand on: the local server, a real one where one is named, and an engine."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -153,64 +153,52 @@ class BaseUploader(ABC, Generic[Body]):
 
     def __call__(self, batch: Batch) -> BatchResult:
         """Upload one batch; what becomes of it stands in the result, and is never raised."""
+        result = BatchResult(
+            batch.number, batch.start, batch.stop, len(batch), Status.UNSENT, worker=self.worker
+        )
         began = time.perf_counter()
         try:
             body = self.encode(batch.block())
         except QframeError as error:
-            return self._result(batch, Status.FAILED, error=error)
+            return replace(result, status=Status.FAILED, error=error)
         encode_s = time.perf_counter() - began
-        size = self.size(body)
-        throttled_s = send_s = 0.0
-        attempts = 0
-        doubtful = False  # an earlier attempt got no answer: it may have been applied
+        return self._deliver(body, replace(result, encode_s=encode_s, bytes=self.size(body)))
+
+    def _deliver(self, body: Body, result: BatchResult) -> BatchResult:
+        """Send until there is an answer, or `Retry` or the gate says that it is enough."""
         first_sent = time.perf_counter()
+        doubtful = False  # an attempt got no answer: it may have been applied
         while True:
-            throttled_s += self.gate.pass_through()
+            throttled_s = result.throttled_s + self.gate.pass_through()
+            result = replace(result, throttled_s=throttled_s)
             if self.gate.abandoned:
-                status = Status.UNKNOWN if doubtful else Status.UNSENT
-                return self._result(
-                    batch,
-                    status,
-                    attempts=attempts,
-                    throttled_s=throttled_s,
-                    encode_s=encode_s,
-                    send_s=send_s,
-                    bytes=size,
-                )
-            attempts += 1
+                return result
+            attempts = result.attempts + 1
+            result = replace(result, attempts=attempts, retries=attempts - 1)
             began = time.perf_counter()
-            answer: Answer | None = None
-            failure: QframeError | None = None
             try:
                 answer = self.send(body)
             except QframeError as error:
                 failure = error
-            send_s += time.perf_counter() - began
-            if answer is not None:
-                return self._result(
-                    batch,
-                    answer.status,
-                    attempts=attempts,
-                    throttled_s=throttled_s,
-                    encode_s=encode_s,
+            else:
+                send_s = result.send_s + time.perf_counter() - began
+                return replace(
+                    result,
+                    status=answer.status,
                     send_s=send_s,
-                    bytes=size,
                     operation_id=answer.operation_id,
+                    error=None,
                 )
-            assert failure is not None
             doubtful = doubtful or not failure.answered
+            result = replace(
+                result,
+                status=Status.UNKNOWN if doubtful else Status.FAILED,
+                send_s=result.send_s + time.perf_counter() - began,
+                error=failure,
+            )
             seconds = self.retry.wait(failure, attempts, time.perf_counter() - first_sent)
             if seconds is None:
-                return self._result(
-                    batch,
-                    Status.UNKNOWN if doubtful else Status.FAILED,
-                    attempts=attempts,
-                    throttled_s=throttled_s,
-                    encode_s=encode_s,
-                    send_s=send_s,
-                    bytes=size,
-                    error=failure,
-                )
+                return result
             if isinstance(failure, RateLimited):
                 self.gate.hold(seconds)
             else:
@@ -219,33 +207,3 @@ class BaseUploader(ABC, Generic[Body]):
     def process(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
         """Upload batches one after another, lazily."""
         return map(self, batches)
-
-    def _result(
-        self,
-        batch: Batch,
-        status: Status,
-        *,
-        attempts: int = 0,
-        throttled_s: float = 0.0,
-        encode_s: float = 0.0,
-        send_s: float = 0.0,
-        bytes: int = 0,
-        operation_id: int | None = None,
-        error: QframeError | None = None,
-    ) -> BatchResult:
-        return BatchResult(
-            batch=batch.number,
-            start=batch.start,
-            stop=batch.stop,
-            points=len(batch),
-            status=status,
-            attempts=attempts,
-            retries=max(0, attempts - 1),
-            throttled_s=throttled_s,
-            encode_s=encode_s,
-            send_s=send_s,
-            bytes=bytes,
-            operation_id=operation_id,
-            worker=self.worker,
-            error=error,
-        )
