@@ -1,0 +1,276 @@
+"""Points by column into points of the embedded engine, checked first.
+
+The engine checks late or never: a wrong dimension leaves a batch partly applied, NaN is stored, and
+a ragged multivector or a sparse vector with too few values makes the collection unloadable. So the
+whole batch is checked here, in numpy where it can be. Of some 30 µs a point at 384 dims, that takes
+less than 0.1; 2 for a sparse vector of 60 numbers, 1 for a payload of four keys with lists in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from qframe.encoding.base import Measure
+from qframe.errors import InvalidRequest
+from qframe.points import (
+    DenseBlock,
+    Ids,
+    MultiBlock,
+    PayloadKind,
+    PointBlock,
+    SparseBlock,
+    VectorBlock,
+    VectorKind,
+)
+from qframe.schema import VectorSchema
+from qframe.transports.edge_handle import engine
+
+MAX_DEPTH = 64
+"""Containers within each other in a payload value. From 124 on the engine stores what it cannot
+load again, and 5,000 end the process."""
+
+
+def _text_width(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass")) + 9
+
+
+def _value_width(value: Any) -> int:
+    if isinstance(value, str):
+        return _text_width(value)
+    if isinstance(value, Mapping):
+        inner = (_text_width(str(key)) + _value_width(item) for key, item in value.items())
+        return 9 + sum(inner)
+    if isinstance(value, (list, tuple)):
+        return 9 + sum(map(_value_width, value))
+    return 9
+
+
+MEASURE = Measure(
+    # An empty one with a UUID took 38 bytes, its share of the operation included.
+    point=64,
+    vector=40,
+    number=5,
+    index=5,
+    cell=9,
+    text=_text_width,
+    value=_value_width,
+)
+"""Upper bounds of the points in the engine's write-ahead log, which is CBOR: the one place where a
+batch has bytes here."""
+
+
+def edge_points(block: PointBlock, vectors: Mapping[str, VectorSchema]) -> list[Any]:
+    """Build the engine's points.
+
+    Parameters
+    ----------
+    block : PointBlock
+    vectors : mapping of str to VectorSchema
+        Those of the collection.
+
+    Returns
+    -------
+    list of qdrant_edge.Point
+
+    Raises
+    ------
+    InvalidRequest
+        Where a point does not fit the collection, or could not be read back.
+    """
+    n = len(block)
+    _check_ids(block.ids)
+    for name, vector in block.vectors.items():
+        _check_vector(name, vector, vectors, n)
+    _check_payload(block)
+    payloads = block.payloads()
+    if len(payloads) != n:
+        raise InvalidRequest(f"{len(payloads)} payloads for {n} points")
+    make = engine().Point
+    ids = block.ids.tolist()
+    try:
+        return list(map(make, ids, _vectors(block), payloads))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _refusal(make, ids, payloads, error) from error
+
+
+def vector_bytes(block: PointBlock) -> int:
+    """Count the bytes of the vectors' numbers, sparse indices included."""
+    return sum(
+        vector.values.nbytes + (vector.indices.nbytes if isinstance(vector, SparseBlock) else 0)
+        for vector in block.vectors.values()
+    )
+
+
+def _refusal(
+    make: Callable[..., Any],
+    ids: Sequence[int | str],
+    payloads: Sequence[dict[str, Any]],
+    error: Exception,
+) -> InvalidRequest:
+    """Say which point the engine does not take; by now it can only be the payload."""
+    for point, payload in zip(ids, payloads, strict=True):
+        for key, value in payload.items():
+            try:
+                make(point, {}, {key: value})
+            except (TypeError, ValueError, OverflowError):
+                reason = "holds what the embedded engine does not take, such as text that is no "
+                return InvalidRequest(f"point {point}: payload {key!r} {reason}valid Unicode")
+    return InvalidRequest(f"the embedded engine does not take a point: {error}")
+
+
+def _vectors(block: PointBlock) -> Iterator[Any]:
+    """Yield what each point gets as its vector.
+
+    A memoryview of a row is the fastest that the engine takes: 5.6 µs a point at 384 dims, against
+    20 for a list and 25 for an array.
+    """
+    if len(block.vectors) == 1:
+        ((name, only),) = block.vectors.items()
+        if name == "" and only.present is None and isinstance(only, DenseBlock):
+            return _rows(only)
+    points: list[dict[str, Any]] = [{} for _ in range(len(block))]
+    for name, vector in block.vectors.items():
+        having = (
+            points
+            if vector.present is None
+            else [points[at] for at in np.flatnonzero(vector.present).tolist()]
+        )
+        for vectors, value in zip(having, _values(vector), strict=True):
+            vectors[name] = value
+    return iter(points)
+
+
+def _values(vector: VectorBlock) -> Iterator[Any]:
+    """Yield the engine's value for each point that has this vector."""
+    if isinstance(vector, DenseBlock):
+        yield from _rows(vector)
+        return
+    bounds = pairwise([0, *np.cumsum(vector.lengths).tolist()])
+    if isinstance(vector, MultiBlock):
+        rows = list(_rows(vector))
+        for first, last in bounds:
+            yield rows[first:last]
+        return
+    sparse = engine().SparseVector
+    indices, values = vector.indices.tolist(), vector.values.tolist()
+    for first, last in bounds:
+        yield sparse(indices[first:last], values[first:last])
+
+
+def _rows(vector: DenseBlock | MultiBlock) -> Iterator[Any]:
+    view: Callable[[Any], Any] = memoryview
+    return map(view, np.ascontiguousarray(vector.values, dtype=np.float32))
+
+
+def _check_ids(ids: Ids) -> None:
+    n = len(ids)
+    if ids.numbers is not None and ids.numbers.dtype.kind != "u":
+        raise InvalidRequest(
+            f"ids are unsigned integers or UUIDs, and these are {ids.numbers.dtype}"
+        )
+    if ids.uuids is not None and (ids.uuids.dtype != np.uint8 or ids.uuids.shape != (n, 16)):
+        raise InvalidRequest(
+            f"UUIDs are 16 bytes each, and these {ids.uuids.dtype} of shape {ids.uuids.shape}"
+        )
+
+
+def _check_vector(
+    name: str, vector: VectorBlock, vectors: Mapping[str, VectorSchema], n: int
+) -> None:
+    where = f"vector {name!r}"
+    schema = vectors.get(name)
+    if schema is None:
+        known = ", ".join(map(repr, vectors)) or "none"
+        raise InvalidRequest(f"{where}: the collection has no such vector; it has {known}")
+    kind = _KINDS[type(vector)]
+    if kind is not schema.kind:
+        raise InvalidRequest(
+            f"{where} is {schema.kind.value} in the collection, and {kind.value} here"
+        )
+    if vector.present is not None and len(vector.present) != n:
+        raise InvalidRequest(f"{where}: {len(vector.present)} marks of presence for {n} points")
+    having = n if vector.present is None else int(np.count_nonzero(vector.present))
+    count = len(vector.values) if isinstance(vector, DenseBlock) else len(vector.lengths)
+    if count != having:
+        raise InvalidRequest(f"{where}: {count} values for {having} points")
+    if not isinstance(vector, DenseBlock):
+        fewest = 1 if isinstance(vector, MultiBlock) else 0
+        if count and vector.lengths.min() < fewest:
+            raise InvalidRequest(f"{where}: an empty multivector, or a negative length")
+        if vector.lengths.sum() != len(vector.values):
+            raise InvalidRequest(
+                f"{where}: lengths for {vector.lengths.sum()} values, "
+                f"and there are {len(vector.values)}"
+            )
+    if isinstance(vector, SparseBlock):
+        _check_indices(where, vector)
+    elif vector.values.ndim != 2 or vector.values.shape[1] != schema.size:
+        raise InvalidRequest(
+            f"{where}: the collection wants vectors of size {schema.size}, "
+            f"and these are of shape {vector.values.shape}"
+        )
+    finite = np.isfinite(vector.values)
+    if not finite.all():
+        raise InvalidRequest(
+            f"{where}: {finite.size - np.count_nonzero(finite)} of its numbers are NaN or infinite"
+        )
+
+
+_KINDS = {
+    DenseBlock: VectorKind.DENSE,
+    MultiBlock: VectorKind.MULTI,
+    SparseBlock: VectorKind.SPARSE,
+}
+
+
+def _check_indices(where: str, vector: SparseBlock) -> None:
+    indices = vector.indices
+    if len(indices) != len(vector.values):
+        raise InvalidRequest(f"{where}: {len(indices)} indices for {len(vector.values)} values")
+    if indices.dtype != np.uint32:
+        raise InvalidRequest(f"{where}: indices are uint32, and these {indices.dtype}")
+    owners = np.repeat(np.arange(len(vector.lengths), dtype=np.uint64), vector.lengths)
+    keys = np.sort(owners << np.uint64(32) | indices)
+    if len(keys) > 1 and (keys[1:] == keys[:-1]).any():
+        raise InvalidRequest(f"{where}: an index stands twice in a sparse vector")
+
+
+def _check_payload(block: PointBlock) -> None:
+    for column in block.payload:
+        if column.kind is PayloadKind.ANY:
+            for value in column.values:
+                _check_value(value, column.key, 0)
+    for document in block.documents or ():
+        if type(document) is not dict:
+            raise InvalidRequest(f"a payload is a dict, not {type(document).__name__}")
+        for key, value in document.items():
+            _check_value(value, key, 0)
+
+
+def _check_value(value: Any, where: object, depth: int) -> None:
+    """See that a value can be stored as it is and read back; `where` is its key."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        pass
+    elif kind is int:
+        # Beyond this the engine makes it a float, silently.
+        if not -(2**63) <= value < 2**64:
+            raise InvalidRequest(f"payload {where!r}: {value} does not fit 64 bits")
+    elif kind is float:
+        if not math.isfinite(value):
+            raise InvalidRequest(f"payload {where!r}: {value} is not a number of JSON's")
+    elif kind is list or kind is dict:
+        if depth >= MAX_DEPTH:
+            raise InvalidRequest(
+                f"payload {where!r}: nested more than {MAX_DEPTH} deep, "
+                "which the embedded engine could not load again"
+            )
+        for inner in value if kind is list else value.values():
+            _check_value(inner, where, depth + 1)
+    else:
+        raise InvalidRequest(f"payload {where!r}: {kind.__name__} is no type of JSON's")
