@@ -7,11 +7,11 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any
 
+from qframe.address import GRPC_PORT, Transport, parse_url
 from qframe.errors import InputError
 
 if TYPE_CHECKING:
@@ -22,17 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("qframe")
 
-Transport = Literal["rest", "grpc", "embedded"]
-
-REST_PORT = 6333
-GRPC_PORT = 6334
 DEFAULT_FOLDER = "qdrant_data"
-SCHEMES: dict[str, tuple[Transport, bool]] = {
-    "http": ("rest", False),
-    "https": ("rest", True),
-    "grpc": ("grpc", False),
-    "grpcs": ("grpc", True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +38,6 @@ class Connection:
         Empty for the embedded engine.
     port : int
     tls : bool
-    prefix : str
-        Path before the API's own, for servers behind a proxy (REST only).
     api_key : str or None
         Never shown.
     headers : mapping of str to str
@@ -65,7 +53,6 @@ class Connection:
     host: str = ""
     port: int = 0
     tls: bool = False
-    prefix: str = ""
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout: float = 60.0
@@ -78,18 +65,13 @@ class Connection:
 
     __str__ = __repr__
 
-    @property
-    def uri(self) -> str:
-        """Base URL of the REST API."""
-        return f"http{'s' if self.tls else ''}://{_bracketed(self.host)}:{self.port}{self.prefix}"
-
     def store(self) -> Store:
         """Open the collections behind this connection."""
         if self.transport == "rest":
             from qframe.stores.rest import RestStore
 
             return RestStore(
-                self.uri,
+                self.target,
                 api_key=self.api_key,
                 headers=self.headers,
                 timeout=self.timeout,
@@ -125,7 +107,7 @@ class Connection:
             from qframe.uploaders.rest import RestBatchUploader
 
             return RestBatchUploader(
-                self.uri,
+                self.target,
                 collection,
                 api_key=self.api_key,
                 headers=self.headers,
@@ -157,15 +139,20 @@ class Connection:
             self.target, collection, write=write, retry=retry, gate=gate, worker=worker
         )
 
-    def measure(self) -> Measure:
-        """Return the upper bounds of this transport's encoding."""
+    def measure(self, collection: str, write: WriteOptions) -> Measure:
+        """Return the upper bounds of the requests that this transport makes of points."""
         if self.transport == "rest":
-            from qframe.encoding.json import MEASURE
+            from qframe.encoding import json
 
-            return MEASURE
-        from qframe.encoding.protobuf import MEASURE
+            return replace(json.MEASURE, envelope=json.envelope(write))
+        if self.transport == "grpc":
+            from qframe.encoding import protobuf
 
-        return MEASURE
+            options = protobuf.encode_options(collection, write)
+            return replace(protobuf.MEASURE, envelope=len(options))
+        from qframe.uploaders.embedded import EmbeddedBatchUploader
+
+        return EmbeddedBatchUploader.measure
 
 
 Con = str | os.PathLike[str] | Connection | None
@@ -227,46 +214,18 @@ def connect(
         raise InputError(f"timeout={timeout!r}: seconds that a request may take, more than 0")
     if "://" not in text:
         return Connection("embedded", _folder(text, (api_key, headers)), timeout=float(timeout))
-    parts = urlsplit(text)
-    if parts.scheme not in SCHEMES:
-        raise InputError(
-            f"{parts.scheme}:// is no scheme of Qdrant: use "
-            f"{', '.join(f'{scheme}://' for scheme in SCHEMES)}, a folder, or ':memory:'"
-        )
-    if parts.username or parts.password:
-        raise InputError(
-            "the URL holds a user name or password: Qdrant takes a key instead, "
-            "qframe.connect(url, api_key=...)"
-        )
-    if not parts.hostname:
-        raise InputError(f"{text!r} names no host: 'http://localhost:6333' does")
-    if parts.query or parts.fragment:
-        raise InputError(f"{text!r}: a URL of a server has no '?' and no '#'")
-    try:
-        port = parts.port
-    except ValueError as error:
-        raise InputError(f"{text!r}: {error}") from error
-    transport, tls = SCHEMES[parts.scheme]
-    if transport == "rest" and prefer_grpc:
-        transport, port = "grpc", grpc_port
-    if port is None:
-        port = REST_PORT if transport == "rest" else GRPC_PORT
-    prefix = parts.path.rstrip("/")
-    if transport == "grpc" and prefix:
-        raise InputError(f"{text!r}: gRPC knows no path ({prefix!r}); name host and port only")
-    if transport == "grpc" and verify is False:
+    address = parse_url(text, prefer_grpc=prefer_grpc, grpc_port=grpc_port)
+    if address.transport == "grpc" and verify is False:
         raise InputError(
             "verify=False: gRPC always checks the certificate; pass verify='authority.pem' "
             "with the authority to trust, or use REST"
         )
-    scheme = ("https" if tls else "http") if transport == "rest" else ("grpcs" if tls else "grpc")
     return Connection(
-        transport,
-        f"{scheme}://{_bracketed(parts.hostname)}:{port}{prefix}",
-        host=parts.hostname,
-        port=port,
-        tls=tls,
-        prefix=prefix,
+        address.transport,
+        address.url,
+        host=address.host,
+        port=address.port,
+        tls=address.tls,
         api_key=api_key,
         headers=dict(headers or {}),
         timeout=float(timeout),
@@ -301,10 +260,6 @@ def resolve(con: Con) -> Connection:
         "(pass con=... or set QDRANT_URL for another place)"
     )
     return connection
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _folder(text: str, credentials: tuple[object, object]) -> str:

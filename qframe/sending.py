@@ -200,16 +200,6 @@ class Run:
             number = max((result.batch + 1 for result in self.results), default=0)
             self.results.append(BatchResult(number, reached, rows, left, Status.UNSENT))
 
-    def blame(self, skipped: list[dict[str, Any]]) -> None:
-        """Make records that were set aside a reason to raise."""
-        if skipped:
-            first = skipped[0]
-            self.blamed = InputError(
-                f"{len(skipped):,} findings in records that were set aside "
-                f'(report.attrs["upload"]["skipped"] lists them); the first, record '
-                f"{first['label']}: {first['column']}: {first['reason']}"
-            )
-
     def finish(
         self,
         rows: int,

@@ -36,8 +36,6 @@ class Target:
     ----------
     info : CollectionInfo or None
         The collection that the points are added to; None while it has yet to be made.
-    prepared : bool
-        Whether points may be sent.
     created : bool
         Whether it was made by this upload.
 
@@ -75,7 +73,6 @@ class Target:
             )
         self._replaces = found is not None and if_exists == "replace"
         self.info = None if self._replaces else found
-        self.prepared = False
         self.created = False
 
     def check_options(self, write: WriteOptions) -> None:
@@ -136,7 +133,7 @@ class Target:
                 f"{info.max_points:,} in all"
             )
 
-    def prepare(self, vectors: Mapping[str, VectorColumn]) -> None:
+    def prepare(self, vectors: Mapping[str, VectorColumn]) -> CollectionInfo:
         """Make the collection if there is none, or if it is to be replaced.
 
         A new one takes the old one's place only when the server has accepted its settings under
@@ -154,7 +151,7 @@ class Target:
             self._store.create(self._collection, schema)
             self.created = True
             self.info = CollectionInfo(self._collection, schema.vectors, points=0)
-        self.prepared = True
+        return self.info
 
     def _schema(self, vectors: Mapping[str, VectorColumn]) -> CollectionSchema:
         """Build a new collection's schema from what the vectors are."""

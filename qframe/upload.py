@@ -12,11 +12,11 @@ from qframe.connection import Con, resolve
 from qframe.errors import InputError
 from qframe.mapping import check_bad_rows
 from qframe.mapping import resolve as map_frame
+from qframe.mapping.stream import RecordStream
 from qframe.pool import Kind
 from qframe.progress import Progress, choose
 from qframe.retry import Retry
 from qframe.sending import Order, Sending, check_choice
-from qframe.stream import RecordStream
 from qframe.target import Target
 from qframe.uploaders.base import ShardKey, WriteOptions
 
@@ -178,14 +178,12 @@ def upload(
             bad_rows=bad_rows,
             info=target.info,
         )
-        limits = target.limits(batch_size, max_batch_bytes)
+        measure = connection.measure(collection, write)
+        limits = measure.room(target.limits(batch_size, max_batch_bytes))
         target.check_points(len(mapped.points), bare_ids=mapped.bare_ids)
         target.prepare(mapped.points.vectors)
     batches = iterate_batches(
-        mapped.points,
-        connection.measure().widths,
-        batch_size=limits.points,
-        max_bytes=limits.bytes,
+        mapped.points, measure.widths, batch_size=limits.points, max_bytes=limits.bytes
     )
     run = sending.run(batches, len(mapped.points), display)
     run.cover(len(frame), len(mapped.points))
@@ -272,9 +270,16 @@ worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry
     with connection.store() as store:
         target = Target(store, connection, collection, if_exists, distance, collection_config)
         target.check_options(write)
-        limits = target.limits(batch_size, max_batch_bytes)
-        stream = RecordStream(points, target, connection.measure().widths, limits)
+        measure = connection.measure(collection, write)
+        limits = measure.room(target.limits(batch_size, max_batch_bytes))
+        stream = RecordStream(
+            points,
+            measure.widths,
+            limits,
+            info=target.info,
+            prepare=target.prepare,
+        )
         run = sending.run(stream.batches(), None, display)
     if bad_rows == "raise":
-        run.blame(stream.skipped)
+        run.blamed = stream.complaint()
     return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)

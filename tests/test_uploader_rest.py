@@ -326,9 +326,9 @@ def test_results_travel_between_processes(server: LocalServer, store: RestStore)
     ("uri", "text"),
     [
         ("grpc://localhost", "no URL for REST"),
-        ("folder", "no URL for REST"),
+        ("folder", "has no scheme"),
         ("http://me:pw@localhost", "api_key="),
-        ("localhost:6333", "without its scheme"),
+        ("localhost:6333", "'http://localhost:6333' is REST"),
     ],
 )
 def test_addresses_that_are_not_rest(uri: str, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qframe.batches import Limits
 from qframe.points import PayloadKind, PointColumns, Rows, VectorKind, row_count
 
 
@@ -32,6 +33,8 @@ class Measure:
         Bytes of a string.
     value : callable
         Bytes of a JSON-like Python value.
+    envelope : int
+        A request without its points.
     """
 
     point: int
@@ -41,6 +44,11 @@ class Measure:
     cell: int
     text: Callable[[str], int]
     value: Callable[[Any], int]
+    envelope: int = 0
+
+    def room(self, limits: Limits) -> Limits:
+        """Return the limits that are left for the points of a request."""
+        return Limits(limits.points, limits.bytes - self.envelope)
 
     def widths(self, points: PointColumns, rows: Rows) -> NDArray[np.int64]:
         """Bound the encoded bytes of each of these rows.

@@ -52,17 +52,26 @@ def encode_body(block: PointBlock, write: WriteOptions) -> bytes:
     """
     for name, vectors in block.vectors.items():
         _check_finite(block, name, vectors)
-    body = _columnar(block) if _is_columnar(block) else _listed(block)
-    if write.shard_key is not None:
-        body["shard_key"] = write.shard_key
-    if write.update_filter is not None:
-        body["update_filter"] = write.update_filter
-    if write.update_mode is not None:
-        body["update_mode"] = write.update_mode
+    body = (_columnar(block) if _is_columnar(block) else _listed(block)) | _options(write)
     try:
         return dumps(body)
     except InputError as error:
         raise _unwritable(block, error) from error
+
+
+def envelope(write: WriteOptions) -> int:
+    """Bound the bytes of a body besides its points."""
+    return ENVELOPE + len(dumps(_options(write)))
+
+
+def _options(write: WriteOptions) -> dict[str, Any]:
+    """Return the options that go into the body."""
+    options = {
+        "shard_key": write.shard_key,
+        "update_filter": write.update_filter,
+        "update_mode": write.update_mode,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def dumps(value: Any) -> bytes:

@@ -8,10 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from qframe.batches import Batch
+from qframe.batches import Batch, Limits
+from qframe.encoding.base import Measure
 from qframe.errors import InputError, QframeError, RateLimited
+from qframe.mapping.stream import RecordStream
 from qframe.points import PointBlock
 from qframe.report import BatchResult, Status
 from qframe.retry import Gate, Retry
@@ -66,7 +68,7 @@ class WriteOptions:
         Only where it matters: a server gives a waiting write 60 s of its own accord, and strict
         mode may limit what a request names.
         """
-        return math.ceil(self.timeout) if self.wait and self.timeout > 60 else None
+        return math.ceil(self.timeout) if self.wait and self.timeout != 60 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,14 @@ class BaseUploader(ABC, Generic[Body]):
         Shared with the other workers of an upload.
     worker : int, optional
         Number of the worker, for the report.
+
+    Attributes
+    ----------
+    measure : Measure
+        Upper bounds of its encoding, for cutting batches.
     """
+
+    measure: ClassVar[Measure]
 
     def __init__(
         self,
@@ -207,3 +216,31 @@ class BaseUploader(ABC, Generic[Body]):
     def process(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
         """Upload batches one after another, lazily."""
         return map(self, batches)
+
+    def upload_points(
+        self, records: Iterable[Any], *, limits: Limits | None = None
+    ) -> Iterator[BatchResult]:
+        """Upload records to the collection, which must exist, lazily and in order.
+
+        Parameters
+        ----------
+        records : iterable
+            Mappings or objects with ``id``, ``vector`` and ``payload``.
+        limits : Limits, optional
+            Of a batch.
+
+        Yields
+        ------
+        BatchResult
+            One a batch; what became of it stands in its status, and is not raised.
+
+        Raises
+        ------
+        InputError
+            After the last batch, when records were set aside because they cannot become points.
+        """
+        stream = RecordStream(records, self.measure.widths, limits or Limits())
+        yield from self.process(stream.batches())
+        complaint = stream.complaint()
+        if complaint is not None:
+            raise complaint

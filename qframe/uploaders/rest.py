@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from qframe.connection import connect
-from qframe.encoding.json import encode_body
+from qframe.address import parse_url
+from qframe.encoding.json import MEASURE, encode_body
 from qframe.errors import InputError, InvalidAnswer, ServerError
 from qframe.points import PointBlock
 from qframe.report import Status
@@ -44,6 +44,8 @@ class RestBatchUploader(BaseUploader[bytes]):
     worker : int, optional
         The last three as in `BaseUploader`.
     """
+
+    measure = MEASURE
 
     def __init__(
         self,
@@ -127,11 +129,11 @@ class RestBatchUploader(BaseUploader[bytes]):
         ...     uploader
         RestBatchUploader('http://localhost:6333', 'articles')
         """
-        connection = connect(uri, api_key=api_key, headers=headers, timeout=timeout, verify=verify)
-        if connection.transport != "rest":
+        address = parse_url(uri)
+        if address.transport != "rest":
             raise InputError(f"{uri!r} is no URL for REST: 'http://localhost:6333' is one")
         return cls(
-            connection.uri,
+            address.url,
             collection,
             api_key=api_key,
             headers=headers,

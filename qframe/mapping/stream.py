@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from qframe.batches import Batch, Limits, Widths, iterate_batches
 from qframe.errors import InputError, SchemaMismatch
 from qframe.mapping.records import chunks, resolve_records
-from qframe.target import Target
+from qframe.points import VectorColumn
+from qframe.schema import CollectionInfo
+
+Prepare = Callable[[Mapping[str, VectorColumn]], CollectionInfo]
 
 
 class RecordStream:
-    """Draws records a batch at a time, and makes the collection when it knows the first ones.
+    """Draws records a batch at a time.
 
     Parameters
     ----------
     records : iterable
-    target : Target
+        Mappings or objects with ``id``, ``vector`` and ``payload``.
     widths : callable
         As in `iterate_batches`.
     limits : Limits
+    info : CollectionInfo, optional
+        The collection, whose vectors the records must have.
+    prepare : callable, optional
+        Called once with the vectors of the first batch, before it is yielded; gives the collection.
 
     Attributes
     ----------
     read : int
         Records drawn so far.
     skipped : list of dict
-        Findings of records that were set aside.
+        Findings of records that were set aside: position, label, column, reason.
     """
 
     def __init__(
-        self, records: Iterable[Any], target: Target, widths: Widths, limits: Limits
+        self,
+        records: Iterable[Any],
+        widths: Widths,
+        limits: Limits,
+        *,
+        info: CollectionInfo | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
         self._records = records
-        self._target = target
         self._widths = widths
         self._limits = limits
+        self._info = info
+        self._prepare = prepare
         self.read = 0
         self.skipped: list[dict[str, Any]] = []
 
@@ -47,26 +61,35 @@ class RecordStream:
         for chunk in chunks(self._records, self._limits.points):
             first, self.read = self.read, self.read + len(chunk)
             try:
-                points, skipped = resolve_records(chunk, first, self._target.info)
+                points, skipped = resolve_records(chunk, first, self._info)
             except (InputError, SchemaMismatch) as error:
                 if first == 0:
                     raise
-                skipped = [
+                self.skipped += [
                     {"position": at, "label": at, "column": "record", "reason": str(error)}
                     for at in range(first, self.read)
                 ]
-                self.skipped += skipped
                 continue
             self.skipped += skipped
-            if len(points) and not self._target.prepared:
-                self._target.prepare(points.vectors)
+            if len(points) and self._prepare is not None:
+                self._info, self._prepare = self._prepare(points.vectors), None
             for batch in iterate_batches(
                 points,
                 self._widths,
                 batch_size=self._limits.points,
                 max_bytes=self._limits.bytes,
             ):
-                yield dataclasses.replace(
+                yield replace(
                     batch, number=number, start=batch.start + first, stop=batch.stop + first
                 )
                 number += 1
+
+    def complaint(self) -> InputError | None:
+        """Return what was wrong with the records that were set aside; None for none."""
+        if not self.skipped:
+            return None
+        first = self.skipped[0]
+        return InputError(
+            f"{len(self.skipped):,} findings in records that were set aside; the first, record "
+            f"{first['label']}: {first['column']}: {first['reason']}"
+        )
