@@ -1,0 +1,1 @@
+"""Qdrant's messages, in a protobuf package of our own; `messages` has the classes."""
