@@ -19,12 +19,15 @@ in the direction that the data takes::
     transports/  sessions, channels and shards; foreign errors become ours here, and only here
     stores/      collections: made, described, read back
     _wire/       the messages of proto/
-    connection, schema, retry, progress, report, errors, read, accessor
+    address, connection, schema, write, retry, progress, report, errors, read, accessor, version
 
-A module imports only from those before it: errors <- points, schema, report, retry, batches <-
-mapping, encoding <- transports <- uploaders, stores <- connection <- pool, progress <- target,
-sending <- upload, read <- accessor. REST, gRPC and the embedded engine never meet.
+A module imports only from those before it: version, errors <- address, points, schema, write,
+report, retry, batches <- mapping, encoding <- transports <- uploaders, stores <- connection <-
+pool, progress <- target, sending <- upload, read <- accessor. REST, gRPC and the embedded engine
+never meet.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from qframe import accessor as _accessor
 from qframe.connection import Connection, connect
@@ -61,24 +64,53 @@ from qframe.progress import ProgressEvent
 from qframe.read import read_collection, search
 from qframe.retry import Retry
 from qframe.upload import upload, upload_points
-
-__version__ = "0.1.0"
+from qframe.version import __version__ as __version__
 
 QdrantAccessor = _accessor.QdrantAccessor
+
+if TYPE_CHECKING:
+    from qframe.pool import ParallelWorkerPool
+    from qframe.uploaders.base import BaseUploader
+    from qframe.uploaders.embedded import EmbeddedBatchUploader
+    from qframe.uploaders.grpc import GrpcBatchUploader
+    from qframe.uploaders.rest import RestBatchUploader
+
+# Few need these by name, and importing them costs what `import qframe` is to save: protobuf alone
+# takes longer than the rest of the package.
+_LATER = {
+    "BaseUploader": "qframe.uploaders.base",
+    "EmbeddedBatchUploader": "qframe.uploaders.embedded",
+    "GrpcBatchUploader": "qframe.uploaders.grpc",
+    "ParallelWorkerPool": "qframe.pool",
+    "RestBatchUploader": "qframe.uploaders.rest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LATER[name]), name)
+
 
 __all__ = [
     "AuthenticationError",
     "BadRowsError",
+    "BaseUploader",
     "CollectionError",
     "CollectionExists",
     "CollectionNotFound",
     "Connection",
     "ConnectionLost",
+    "EmbeddedBatchUploader",
     "EngineError",
+    "GrpcBatchUploader",
     "InputError",
     "InsufficientStorage",
     "InvalidAnswer",
     "InvalidRequest",
+    "ParallelWorkerPool",
     "PermissionDenied",
     "ProgressEvent",
     "QdrantAccessor",
@@ -86,6 +118,7 @@ __all__ = [
     "RateLimited",
     "RequestTimeout",
     "RequestTooLarge",
+    "RestBatchUploader",
     "Retry",
     "SchemaMismatch",
     "ServerError",

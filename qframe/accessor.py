@@ -14,7 +14,7 @@ from qframe.pool import Kind
 from qframe.progress import Progress
 from qframe.retry import Retry
 from qframe.sending import Order
-from qframe.uploaders.base import ShardKey
+from qframe.write import ShardKey
 
 
 @pd.api.extensions.register_dataframe_accessor("qdrant")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -98,3 +99,11 @@ def parse_url(url: str, *, prefer_grpc: bool = False, grpc_port: int = GRPC_PORT
     if transport == "grpc" and prefix:
         raise InputError(f"{url!r}: gRPC knows no path ({prefix!r}); name host and port only")
     return Address(transport, parts.hostname, port, tls, prefix)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself, which no proxy could reach for it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from qframe.encoding.base import Measure
     from qframe.retry import Gate, Retry
     from qframe.stores.base import Store
-    from qframe.uploaders.base import BaseUploader, WriteOptions
+    from qframe.uploaders.base import BaseUploader
+    from qframe.write import WriteOptions
 
 log = logging.getLogger("qframe")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random as _random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 
 from qframe.errors import InputError, QframeError, RateLimited
 
@@ -109,6 +112,43 @@ class Retry:
         if self.timeout is not None and elapsed + seconds > self.timeout:
             return None
         return seconds
+
+
+def parse_retry_after(value: str | None, now: float) -> float | None:
+    """Read the header ``Retry-After``, or the gRPC metadata of this name.
+
+    Parameters
+    ----------
+    value : str or None
+        Seconds, with decimals or without, or an HTTP date.
+    now : float
+        Seconds since 1970, what a date is compared with.
+
+    Returns
+    -------
+    float or None
+        Seconds, not negative; 0 for what cannot be read, for the server did ask to come back;
+        None where the server did not ask.
+
+    Examples
+    --------
+    >>> parse_retry_after("1.5", now=0)
+    1.5
+    >>> parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=20)
+    40.0
+    """
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(value)
+        except ValueError:
+            return 0.0
+        # The oldest of the three forms of an HTTP date names no zone and means GMT all the same.
+        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
+    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
 class Gate:

@@ -12,10 +12,11 @@ from qframe.batches import Batch
 from qframe.connection import Connection
 from qframe.errors import InputError, QframeError, UploadError, UploadInterrupted
 from qframe.pool import Kind, ParallelWorkerPool, check_workers
-from qframe.progress import Display, Tally
+from qframe.progress import Display, ProgressEvent, Tally
 from qframe.report import BatchResult, Status, points_by_status, to_frame
 from qframe.retry import Gate, Retry
-from qframe.uploaders.base import BaseUploader, WriteOptions
+from qframe.uploaders.base import BaseUploader
+from qframe.write import WriteOptions
 
 WORKERS = 2
 """Workers for a server: while one waits for its answer, another encodes."""
@@ -42,10 +43,31 @@ class Start:
     retry: Retry
     gate: Gate
 
-    def __call__(self, number: int) -> BaseUploader[Any]:
-        return self.connection.uploader(
+    def __call__(self, number: int) -> StoppingWorker:
+        uploader = self.connection.uploader(
             self.collection, write=self.write, retry=self.retry, gate=self.gate, worker=number
         )
+        return StoppingWorker(uploader, self.gate)
+
+
+class StoppingWorker:
+    """An uploader that ends the waits and requests of all others after a fatal error.
+
+    The worker itself does it: until its result is collected, it would have sent another batch.
+    """
+
+    def __init__(self, uploader: BaseUploader[Any], gate: Gate) -> None:
+        self._uploader = uploader
+        self._gate = gate
+
+    def __call__(self, batch: Batch) -> BatchResult:
+        result = self._uploader(batch)
+        if result.error is not None and result.error.fatal:
+            self._gate.abandon()
+        return result
+
+    def close(self) -> None:
+        self._uploader.close()
 
 
 class Sending:
@@ -118,16 +140,16 @@ class Sending:
                 pending[batch.number] = outline(batch)
                 yield batch
 
-        def take(result: BatchResult) -> None:
+        def take(result: BatchResult) -> ProgressEvent:
             del pending[result.batch]
             run.results.append(result)
-            display.update(tally.add(result))
+            return tally.add(result)
 
         try:
             with ParallelWorkerPool(self._workers, self._start, self._kind) as pool:
                 try:
                     for result in pool.unordered_map(feed()):
-                        take(result)
+                        display.update(take(result))
                         if result.error is not None and result.error.fatal:
                             stopped = True
                             self._gate.abandon()
@@ -138,7 +160,10 @@ class Sending:
                     pool.close(timeout=0)
         finally:
             run.seconds = tally.seconds()
-            display.close(tally.last())
+            try:
+                display.close(tally.last())
+            except Exception as error:  # the mistake of a callable must not cost the report
+                run.cause = run.cause or error
         if stopped and total is not None:  # a stream's end may be far, or nowhere
             run.results += map(outline, batches)
         return run
@@ -147,7 +172,7 @@ class Sending:
     def _settle(
         pool: ParallelWorkerPool[Batch, BatchResult],
         pending: dict[int, BatchResult],
-        take: Callable[[BatchResult], None],
+        take: Callable[[BatchResult], object],
     ) -> None:
         """Collect what is in flight; what gives no answer in time is unknown."""
         for _, result in pool.drain(DRAIN_SECONDS):
@@ -260,9 +285,13 @@ class Run:
         total = sum(counts.values())
         arrived = counts["applied"] + counts["acknowledged"]
         found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+        lead = (
+            f"{total - arrived:,} of {total:,} points did not arrive"
+            if arrived < total or not total
+            else f"all {total:,} points that were sent arrived"
+        )
         lines = [
-            f"{total - arrived:,} of {total:,} points did not arrive in {self.collection!r} at "
-            f"{self.connection.target} ({found or 'none sent'})"
+            f"{lead} in {self.collection!r} at {self.connection.target} ({found or 'none sent'})"
         ]
         if error is not None:
             where = (
@@ -272,10 +301,11 @@ class Run:
                 f"{batch.attempts} attempt{'s' * (batch.attempts != 1)}"
             )
             lines.append(f"  first error{where}: {type(error).__name__}: {error}")
-        lines.append(
-            "  error.report has a row a batch; these did not arrive: "
-            "error.report.query(\"status not in ('applied', 'acknowledged')\")"
-        )
+        if arrived < total:
+            lines.append(
+                "  error.report has a row a batch; these did not arrive: "
+                "error.report.query(\"status not in ('applied', 'acknowledged')\")"
+            )
         return "\n".join(lines)
 
     def _stopped(self, counts: dict[str, int]) -> str:

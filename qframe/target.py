@@ -12,7 +12,7 @@ from qframe.errors import CollectionExists, InputError, SchemaMismatch
 from qframe.points import VectorColumn, VectorKind
 from qframe.schema import DISTANCES, CollectionInfo, CollectionSchema, VectorSchema
 from qframe.stores.base import Store
-from qframe.uploaders.base import WriteOptions
+from qframe.write import WriteOptions
 
 UPDATE_FILTER_SINCE = (1, 16, 0)
 UPDATE_MODE_SINCE = (1, 17, 0)

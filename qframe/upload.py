@@ -18,7 +18,7 @@ from qframe.progress import Progress, choose
 from qframe.retry import Retry
 from qframe.sending import Order, Sending, check_choice
 from qframe.target import Target
-from qframe.uploaders.base import ShardKey, WriteOptions
+from qframe.write import ShardKey, WriteOptions
 
 
 def upload(
@@ -251,7 +251,8 @@ worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry
     """
     check_choice("on_error", on_error, ("raise", "collect"))
     check_bad_rows(bad_rows)
-    if isinstance(points, pd.DataFrame | str | bytes | Mapping):
+    is_single = isinstance(points, pd.DataFrame | str | bytes | Mapping)
+    if is_single or not isinstance(points, Iterable):
         raise InputError(
             f"upload_points takes an iterable of records, not a {type(points).__name__}"
             + ("; df.qdrant.upload(…) takes a frame" if isinstance(points, pd.DataFrame) else "")

@@ -30,7 +30,7 @@ from qframe.points import (
     VectorColumn,
     VectorKind,
 )
-from qframe.uploaders.base import WriteOptions
+from qframe.write import WriteOptions
 
 PLAIN = WriteOptions()
 

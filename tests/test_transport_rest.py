@@ -20,9 +20,11 @@ from pathlib import Path
 import pytest
 
 from qframe import errors
+from qframe.address import is_loopback
+from qframe.retry import parse_retry_after
 from qframe.transports import rest
 from qframe.transports.rest import RestSession
-from qframe.transports.rest_errors import SHOWN, parse_retry_after
+from qframe.transports.rest_errors import SHOWN
 from tests.server import LocalServer
 
 POINTS = ("collections", "x", "points")
@@ -274,7 +276,7 @@ def test_proxies_are_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch)
 )
 def test_what_counts_as_this_machine(host: str, loopback: bool) -> None:
     """Loopback addresses of both kinds, and names that always mean them."""
-    assert rest._is_loopback(host) is loopback
+    assert is_loopback(host) is loopback
 
 
 def test_requests_is_imported_for_the_first_request_only() -> None:

@@ -43,7 +43,7 @@ from qframe.report import BatchResult, Status
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.base import StoredPoint
 from qframe.stores.embedded import EmbeddedStore
-from qframe.uploaders.base import WriteOptions
+from qframe.write import WriteOptions
 from qframe.uploaders.embedded import EmbeddedBatchUploader
 
 REPOSITORY = Path(__file__).parents[1]

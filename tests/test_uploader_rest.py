@@ -29,7 +29,7 @@ from qframe.report import Status
 from qframe.retry import Retry
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.rest import RestStore
-from qframe.uploaders.base import WriteOptions
+from qframe.write import WriteOptions
 from qframe.uploaders.rest import GRACE, RestBatchUploader
 from tests.server import LocalServer
 

@@ -23,7 +23,7 @@ from qframe.errors import InputError
 from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, VectorBlock
 
 if TYPE_CHECKING:
-    from qframe.uploaders.base import WriteOptions
+    from qframe.write import WriteOptions
 
 ENVELOPE = 64
 """Bytes of a body at the most besides its points and what its `WriteOptions` hold."""

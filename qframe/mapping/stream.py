@@ -89,7 +89,8 @@ class RecordStream:
         if not self.skipped:
             return None
         first = self.skipped[0]
+        count = len({finding["position"] for finding in self.skipped})
         return InputError(
-            f"{len(self.skipped):,} findings in records that were set aside; the first, record "
-            f"{first['label']}: {first['column']}: {first['reason']}"
+            f"{count:,} of {self.read:,} records cannot become points and were set aside; the "
+            f"first, record {first['label']}: {first['column']}: {first['reason']}"
         )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
+from qframe.address import is_loopback
 from qframe.errors import InputError, InvalidAnswer
 from qframe.transports.rest_errors import Translator, foreign
+from qframe.version import USER_AGENT
 
 if TYPE_CHECKING:
     import requests
@@ -63,7 +62,7 @@ class RestSession:
     ) -> None:
         self.uri = uri.rstrip("/")
         self.timeout = timeout
-        self._headers = {"User-Agent": f"qframe/{_version()}", **(headers or {})}
+        self._headers = {"User-Agent": USER_AGENT, **(headers or {})}
         if api_key is not None:
             self._headers["api-key"] = api_key
         for name, value in self._headers.items():
@@ -72,7 +71,7 @@ class RestSession:
             raise InputError(f"verify={verify!r}: there is no such file")
         self._verify = verify
         self._errors = Translator(self.uri, timeout, _secrets(self._headers))
-        self._proxies = {"no_proxy": _host(uri)} if _is_loopback(_host(uri)) else {}
+        self._proxies = {"no_proxy": _host(uri)} if is_loopback(_host(uri)) else {}
         self._session: requests.Session | None = None
         self._used = 0.0
 
@@ -209,23 +208,8 @@ def _host(uri: str) -> str:
     return urlsplit(uri).hostname or ""
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
     values = [value for name, value in headers.items() if name.lower() != "user-agent"]
     # Of "Bearer KEY" the key alone may come back; what is shorter than four is in every text.
     parts = [*values, *(value.rpartition(" ")[2] for value in values)]
     return tuple(part for part in parts if len(part) > 3)
-
-
-@cache
-def _version() -> str:
-    try:
-        return metadata.version("qframe")
-    except metadata.PackageNotFoundError:
-        return "0"

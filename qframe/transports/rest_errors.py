@@ -6,13 +6,10 @@ The texts and statuses are those of Qdrant 1.19 and of the proxies that stand be
 from __future__ import annotations
 
 import http.client
-import math
 import ssl
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import orjson
@@ -35,6 +32,7 @@ from qframe.errors import (
     ServiceUnavailable,
     TransportError,
 )
+from qframe.retry import parse_retry_after
 
 if TYPE_CHECKING:
     import requests
@@ -229,43 +227,6 @@ def foreign() -> tuple[type[Exception], ...]:
     # requests' own errors are OSErrors; some of urllib3's and of http.client's pass it untouched,
     # and so do the UnicodeErrors of strange host names.
     return OSError, urllib3.exceptions.HTTPError, http.client.HTTPException, UnicodeError
-
-
-def parse_retry_after(value: str | None, now: float) -> float | None:
-    """Read a Retry-After header.
-
-    Parameters
-    ----------
-    value : str or None
-        Seconds, with decimals or without, or an HTTP date.
-    now : float
-        Seconds since 1970, what a date is compared with.
-
-    Returns
-    -------
-    float or None
-        Seconds, not negative; 0 for what cannot be read, for the server did ask to come back;
-        None without a header.
-
-    Examples
-    --------
-    >>> parse_retry_after("1.5", now=0)
-    1.5
-    >>> parse_retry_after("Thu, 01 Jan 1970 00:01:00 GMT", now=20)
-    40.0
-    """
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(value)
-        except ValueError:
-            return 0.0
-        # The oldest of the three forms of an HTTP date names no zone and means GMT all the same.
-        seconds = date.replace(tzinfo=date.tzinfo or UTC).timestamp() - now
-    return max(0.0, seconds) if math.isfinite(seconds) else 0.0
 
 
 def _said(content: bytes) -> str | None:

@@ -14,9 +14,10 @@ from qframe.retry import Gate, Retry
 from qframe.transports.edge_handle import engine
 from qframe.transports.embedded import Shard, open_shard
 from qframe.transports.shard_files import ShardFiles
-from qframe.uploaders.base import Answer, BaseUploader, ShardKey, WriteOptions
+from qframe.uploaders.base import Answer, BaseUploader
 from qframe.uploaders.edge_filters import edge_filter
 from qframe.uploaders.edge_points import MEASURE, edge_points, vector_bytes
+from qframe.write import ShardKey, WriteOptions
 
 CHUNK = 1000
 """Points in one call of the engine, which holds the interpreter's lock meanwhile: 1,000 at 384 dims

@@ -1,0 +1,59 @@
+"""Uploaders used by themselves, without a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import qframe
+from qframe.batches import Limits
+from qframe.report import Status
+from qframe.uploaders.base import BaseUploader
+
+
+@pytest.fixture
+def uploader(con: qframe.Connection, collection: str) -> Iterator[BaseUploader[Any]]:
+    """An uploader of each transport, started by its own class, and a collection for it."""
+    first = [{"id": 0, "vector": [0.0, 1.0]}]
+    qframe.upload_points(first, collection, con, distance="dot", progress=False)
+    if con.transport == "rest":
+        started: BaseUploader[Any] = qframe.RestBatchUploader.start(
+            uri=con.target, collection=collection, api_key=con.api_key, wait=True
+        )
+    elif con.transport == "grpc":
+        started = qframe.GrpcBatchUploader.start(
+            host=con.host, port=con.port, collection=collection, api_key=con.api_key, wait=True
+        )
+    else:
+        started = qframe.EmbeddedBatchUploader.start(con.target, collection=collection)
+    with started:
+        yield started
+
+
+def test_records_go_in_batch_by_batch(
+    uploader: BaseUploader[Any], con: qframe.Connection, collection: str
+) -> None:
+    """Each batch of a stream of records gives a result, and its points are there afterwards."""
+    records = ({"id": n, "vector": [n, 1.0], "payload": {"n": n}} for n in range(10))
+    results = list(uploader.upload_points(records, limits=Limits(points=4)))
+    assert [(result.start, result.stop, result.status) for result in results] == [
+        (0, 4, Status.APPLIED),
+        (4, 8, Status.APPLIED),
+        (8, 10, Status.APPLIED),
+    ]
+    back = qframe.read_collection(collection, con)
+    assert back["n"].tolist() == list(range(10))
+    np.testing.assert_array_equal(np.stack(back["vector"])[:, 0], np.arange(10))
+
+
+def test_bad_records_are_named_after_the_others_went_in(
+    uploader: BaseUploader[Any], con: qframe.Connection, collection: str
+) -> None:
+    """A record that cannot become a point costs the others nothing, and is complained about."""
+    records = [{"id": 1, "vector": [1.0, 1.0]}, {"id": -2, "vector": [1.0, 1.0]}]
+    with pytest.raises(qframe.InputError, match=r"1 of 2 .* record 1: id: -2 is negative"):
+        list(uploader.upload_points(records))
+    assert qframe.read_collection(collection, con).index.tolist() == [0, 1]
