@@ -168,6 +168,8 @@ class ParallelWorkerPool(Generic[Item, Result]):
             Seconds after which worker processes are killed, and threads are left to end by
             themselves. None waits as long as it takes.
         """
+        if not self._threads:
+            return  # closed before: taking back would take the stop from threads that still work
         self._take_back()
         for _ in self._threads:
             self._inbox.put(_Signal.STOP)
