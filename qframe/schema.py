@@ -11,6 +11,25 @@ from qframe.points import VectorKind
 DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 
 
+SETTINGS = (
+    "hnsw_config",
+    "id_tracker",
+    "metadata",
+    "on_disk_payload",
+    "optimizers_config",
+    "payload",
+    "quantization_config",
+    "replication_factor",
+    "shard_number",
+    "sharding_method",
+    "strict_mode_config",
+    "wal_config",
+    "write_consistency_factor",
+)
+"""What may be said of a new collection besides its vectors, by the names of the REST API
+(collections.proto, CreateCollection). A server passes over a name that it does not know."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorSchema:
     """One vector of a collection.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from qframe.batches import BATCH_SIZE, MAX_BATCH_BYTES, Limits
 from qframe.connection import Connection
 from qframe.errors import CollectionExists, InputError, SchemaMismatch
 from qframe.points import VectorColumn, VectorKind
-from qframe.schema import DISTANCES, CollectionInfo, CollectionSchema, VectorSchema
+from qframe.schema import DISTANCES, SETTINGS, CollectionInfo, CollectionSchema, VectorSchema
 from qframe.stores.base import Store
 from qframe.write import WriteOptions
 
@@ -65,6 +66,7 @@ class Target:
         self._distance = distance
         self._config = dict(config or {})
         self._distances()
+        self._check_settings()
         found = store.describe(collection)
         if found is not None and if_exists == "fail":
             raise CollectionExists(
@@ -185,6 +187,16 @@ class Target:
             schemas[name] = VectorSchema(column.kind, column.size, distance, settings)
         rest = {k: v for k, v in self._config.items() if k not in ("vectors", "sparse_vectors")}
         return CollectionSchema(schemas, rest)
+
+    def _check_settings(self) -> None:
+        known = ["vectors", "sparse_vectors", *SETTINGS]
+        for name in self._config:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise InputError(
+                    f"collection_config: no setting {name!r}{hint} (known: {', '.join(known)})"
+                )
 
     def _distances(self) -> dict[str | None, str]:
         """Return distances by vector name; None is all others."""

@@ -162,8 +162,11 @@ def read_value(value: wire.Value) -> Any:
 
 
 def read_struct(fields: Mapping[str, wire.Value]) -> dict[str, Any]:
-    """Turn a map field of ``Value``, such as a point's payload, into a dict."""
-    return {key: read_value(value) for key, value in fields.items()}
+    """Turn a map field of ``Value``, such as a point's payload, into a dict.
+
+    A map has no order on the wire; sorted, the same point gives the same dict every time.
+    """
+    return {key: read_value(fields[key]) for key in sorted(fields)}
 
 
 def write_id(point: object) -> wire.PointId:

@@ -218,7 +218,7 @@ def _read_schemas(params: wire.CollectionParams) -> dict[str, VectorSchema]:
         schemas[""] = _read_schema(vectors.params)
     for name, one in params.sparse_vectors_config.map.items():
         schemas[name] = VectorSchema(VectorKind.SPARSE, settings=read_settings(one))
-    return schemas
+    return dict(sorted(schemas.items()))  # a map has no order on the wire
 
 
 def _read_schema(vector: wire.VectorParams) -> VectorSchema:
