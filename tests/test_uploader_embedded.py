@@ -43,8 +43,8 @@ from qframe.report import BatchResult, Status
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.base import StoredPoint
 from qframe.stores.embedded import EmbeddedStore
-from qframe.write import WriteOptions
 from qframe.uploaders.embedded import EmbeddedBatchUploader
+from qframe.write import WriteOptions
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = CollectionSchema(

@@ -28,8 +28,8 @@ from qframe.retry import Gate, Retry
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.base import StoredVector
 from qframe.stores.grpc import GrpcStore
-from qframe.write import WriteOptions
 from qframe.uploaders.grpc import GRACE, GrpcBatchUploader
+from qframe.write import WriteOptions
 from tests.server import LocalServer
 
 QUICK = Retry(attempts=3, backoff=0.01)

@@ -29,8 +29,8 @@ from qframe.report import Status
 from qframe.retry import Retry
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.rest import RestStore
-from qframe.write import WriteOptions
 from qframe.uploaders.rest import GRACE, RestBatchUploader
+from qframe.write import WriteOptions
 from tests.server import LocalServer
 
 QUICK = Retry(attempts=3, backoff=0.01)

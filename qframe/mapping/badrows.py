@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,30 +16,11 @@ SHOWN = 3
 """Rows shown of each kind of finding in an error's text; all of them are in its `rows`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong with one row.
-
-    Attributes
-    ----------
-    position : int
-        0-based row of the frame.
-    column : str
-        Column, or what stands for one.
-    reason : str
-        What was found, and what would be right.
-    remedy : str
-        What to type next; the same for all findings of one kind.
-    """
-
-    position: int
-    column: str
-    reason: str
-    remedy: str
-
-
 class BadRows:
-    """Findings over one frame.
+    """What is wrong with the rows of one frame, and what to do about it.
+
+    Findings are kept by kind, which is a column and a remedy. So a frame of a million bad rows
+    costs a number and a text a row, and no object of its own.
 
     Parameters
     ----------
@@ -47,87 +28,113 @@ class BadRows:
         The frame's, for the labels.
     noun : str
         What a row is called: ``"row"``, or ``"record"``.
+
+    Attributes
+    ----------
+    noun : str
     """
 
     def __init__(self, index: pd.Index[Any], noun: str = "row") -> None:
         self._index = index
-        self._noun = noun
-        self._findings: list[Finding] = []
+        self.noun = noun
+        self._kinds: dict[tuple[str, str], tuple[list[int], list[str]]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._findings)
+        return bool(self._kinds)
 
     def add(self, position: int, column: Hashable, reason: str, remedy: str) -> None:
-        """Note that one row cannot become a point."""
-        self._findings.append(Finding(position, str(column), reason, remedy))
+        """Note that one row cannot become a point.
+
+        Parameters
+        ----------
+        position : int
+            0-based row of the frame.
+        column : hashable
+            Column, or what stands for one.
+        reason : str
+            What was found, and what would be right.
+        remedy : str
+            What to type next; the same for all findings of one kind.
+        """
+        positions, reasons = self._kinds.setdefault((str(column), remedy), ([], []))
+        positions.append(position)
+        reasons.append(reason)
 
     def add_all(
         self,
-        positions: Iterable[int],
+        positions: Sequence[int],
         column: Hashable,
         reason: str | Callable[[int], str],
         remedy: str,
     ) -> None:
         """Note the same of several rows; `reason` may be made from the position."""
-        for position in positions:
-            self.add(position, column, reason(position) if callable(reason) else reason, remedy)
+        if not len(positions):
+            return
+        known, reasons = self._kinds.setdefault((str(column), remedy), ([], []))
+        known.extend(positions)
+        reasons.extend(map(reason, positions) if callable(reason) else [reason] * len(positions))
+
+    def labels(self, positions: Sequence[int] | NDArray[np.int64]) -> list[Any]:
+        """Return the index labels of rows, as Python's own types where there are such."""
+        labels: list[Any] = self._index.take(np.asarray(positions, dtype=np.int64)).tolist()
+        return labels
 
     def label(self, position: int) -> Any:
         """Return the index label of a row."""
-        return self._index[position]
+        return self.labels([position])[0]
 
     def mask(self) -> NDArray[np.bool_]:
         """Return which rows have findings, as a bool array of shape (n,)."""
         bad = np.zeros(len(self._index), dtype=np.bool_)
-        bad[[finding.position for finding in self._findings]] = True
+        for positions, _ in self._kinds.values():
+            bad[positions] = True
         return bad
 
-    def findings(self) -> list[Finding]:
-        """Return all findings, by row."""
-        return sorted(self._findings, key=lambda finding: finding.position)
-
     def to_frame(self) -> pd.DataFrame:
-        """Return one line a finding: position, label, column, reason."""
-        findings = self.findings()
+        """Return one line a finding, by row: position, label, column, reason."""
+        counts = [len(positions) for positions, _ in self._kinds.values()]
+        kinds = np.repeat(np.arange(len(counts)), counts)
+        found = np.array(
+            [at for positions, _ in self._kinds.values() for at in positions], np.int64
+        )
+        reasons = [reason for _, reasons in self._kinds.values() for reason in reasons]
+        order = np.argsort(found, kind="stable")
+        columns = [column for column, _ in self._kinds]
         return pd.DataFrame(
             {
-                "position": [finding.position for finding in findings],
-                "label": [self.label(finding.position) for finding in findings],
-                "column": [finding.column for finding in findings],
-                "reason": [finding.reason for finding in findings],
+                "position": found[order],
+                "label": self.labels(found[order]),
+                "column": [columns[kind] for kind in kinds[order].tolist()],
+                "reason": [reasons[at] for at in order.tolist()],
             }
         )
 
     def to_json(self) -> list[dict[str, Any]]:
         """Return the findings as JSON's types, for a report's attributes."""
+        frame = self.to_frame()
+        labels = map(_plain, self.labels(frame["position"].to_numpy()))
+        cells = (frame[name].tolist() for name in ("position", "column", "reason"))
         return [
-            {
-                "position": finding.position,
-                "label": _plain(self.label(finding.position)),
-                "column": finding.column,
-                "reason": finding.reason,
-            }
-            for finding in self.findings()
+            {"position": position, "label": label, "column": column, "reason": reason}
+            for label, position, column, reason in zip(labels, *cells, strict=True)
         ]
 
     def error(self, lead: str = "") -> BadRowsError:
         """Build the error that names the rows and the ways out."""
-        groups: dict[tuple[str, str], list[Finding]] = {}
-        for finding in self.findings():
-            groups.setdefault((finding.column, finding.remedy), []).append(finding)
         count = int(self.mask().sum())
         lines = [
-            f"{lead}{count:,} of {len(self._index):,} {self._noun}s cannot become points; "
+            f"{lead}{count:,} of {len(self._index):,} {self.noun}s cannot become points; "
             "nothing was sent"
         ]
-        for (column, remedy), findings in groups.items():
+        by_first_row = sorted(self._kinds.items(), key=lambda kind: min(kind[1][0]))
+        for (column, remedy), (positions, reasons) in by_first_row:
             lines.append(f"  {column}:")
+            first = np.argsort(positions, kind="stable")[:SHOWN].tolist()
             lines += [
-                f"    {self._noun} {self.label(finding.position)!r}: {finding.reason}"
-                for finding in findings[:SHOWN]
+                f"    {self.noun} {self.label(positions[at])!r}: {reasons[at]}" for at in first
             ]
-            if len(findings) > SHOWN:
-                lines.append(f"    … and {len(findings) - SHOWN:,} more")
+            if len(positions) > SHOWN:
+                lines.append(f"    … and {len(positions) - SHOWN:,} more")
             lines.append(f"    -> {remedy}")
         if count < len(self._index):
             lines.append(
@@ -139,6 +146,5 @@ class BadRows:
 
 def _plain(label: Any) -> Any:
     """Return a label as JSON knows it, or its text."""
-    if isinstance(label, np.generic):
-        label = label.item()
-    return label if isinstance(label, (str, int, float)) else str(label)
+    is_json = isinstance(label, (str, int)) or (isinstance(label, float) and math.isfinite(label))
+    return label if is_json else str(label)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from qframe.errors import InputError
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.columns import arrow_array, is_label, pick, require
+from qframe.mapping.columns import arrow_array, arrow_text, is_label, pick, require
 from qframe.mapping.values import (
     INF_REMEDY,
     INT64_MAX,
@@ -20,9 +20,10 @@ from qframe.mapping.values import (
     YEAR_REMEDY,
     Unconvertible,
     convert,
+    outside_calendar,
     rfc3339_texts,
 )
-from qframe.mapping.vectors.source import spans
+from qframe.mapping.vectors.source import arrow_rows, spans
 from qframe.points import PayloadBlock, PayloadColumn, PayloadKind, Rows, row_count
 
 GEO_KEY = "location"
@@ -123,14 +124,25 @@ def _items(frame: pd.DataFrame, payload: Any, used: set[Hashable]) -> list[tuple
                 column, key = key, column
             pairs.append((column, key))
         return pairs
-    if isinstance(payload, str) or not isinstance(payload, Sequence | pd.Index):
+    if isinstance(payload, (str, int)):
         require(frame, payload, "payload")
+    if not isinstance(payload, Sequence | pd.Index | np.ndarray):
+        raise InputError(
+            f"payload: {type(payload).__name__} {payload!r:.60} is neither a list of columns, "
+            "a mapping {column: key}, nor None (every column that is not used otherwise)"
+        )
     return [(column, column.key if isinstance(column, Geo) else column) for column in payload]
 
 
 def _key(column: Any, key: Any) -> str:
     if isinstance(key, str):
-        return key
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"payload: UTF-8 cannot hold the key {key!a}; payload={{column: key}} names others"
+            ) from None
+        return str.__str__(key)  # writers of JSON take no subclass, such as numpy's, for a key
     raise InputError(
         f"payload: the key {key!r} is a {type(key).__name__}, and a payload's keys are strings; "
         f"payload={{{column!r}: 'name'}} gives one, or rename the frame's columns with "
@@ -205,8 +217,11 @@ def _column(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Paylo
         return ConvertedColumn(key, PayloadKind.FLOAT, read, drop)
     if _is_datetime(dtype):
         return _datetimes(series, key, drop, bad)
+    arrow = arrow_text(series)
+    if arrow is not None:
+        return _arrow_text(arrow, key, drop)
     if _is_text(series):
-        return _checked(series, key, PayloadKind.TEXT, drop, bad)
+        return _text(series, key, drop, bad)
     return _checked(series, key, PayloadKind.ANY, drop, bad)
 
 
@@ -269,13 +284,8 @@ def _datetimes(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Pa
         return rfc3339_texts(times), np.isnat(times)
 
     for span in spans(len(series)):
-        texts, missing = read(span)
         bad.add_all(
-            [
-                span.start + at
-                for at, (text, is_missing) in enumerate(zip(texts, missing, strict=True))
-                if text is None and not is_missing
-            ],
+            (np.flatnonzero(outside_calendar(utc(span))) + span.start).tolist(),
             _named(series.name),
             lambda position: f"the time {series.iloc[position]}",
             YEAR_REMEDY,
@@ -289,19 +299,51 @@ def _unit(series: pd.Series[Any]) -> str:
 
 
 def _is_text(series: pd.Series[Any]) -> bool:
+    """Whether there is nothing but text, and missing cells."""
     if series.dtype == object:
         return pd.api.types.infer_dtype(series, skipna=True) == "string"
     return pd.api.types.is_string_dtype(series.dtype)
+
+
+def _arrow_text(array: Any, key: str, drop: bool) -> PayloadColumn:
+    """Read text that Arrow keeps: it is UTF-8 already, so there is nothing to check."""
+
+    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+        part = arrow_rows(array, rows)
+        return part.to_pylist(), np.asarray(part.is_null())
+
+    return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
+
+
+def _text(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
+    """Read a column of str and missing cells, looked at many at a time."""
+    cells = series.to_numpy(dtype=object)
+    for span in spans(len(cells)):
+        texts = [cell for cell in cells[span] if type(cell) is str]
+        if len(texts) + np.count_nonzero(pd.isna(cells[span])) < row_count(span):
+            return _checked(series, key, PayloadKind.TEXT, drop, bad)  # enum members, say
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            _check_cells(cells[span].tolist(), span.start, _named(series.name), bad)
+
+    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+        part = cells[rows]
+        values = [cell if type(cell) is str else None for cell in part]
+        return values, np.asarray(pd.isna(part))
+
+    return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
 
 def _cells(series: pd.Series[Any], rows: Rows) -> list[Any]:
     """Return the cells of some rows as Python objects."""
     arrow = arrow_array(series)
     if arrow is None:
-        return list(series.array[rows])
-    part = series.iloc[rows].array.__arrow_array__()
-    maps = {"maps_as_pydicts": "strict"} if _holds_map(arrow.type) else {}
-    cells: list[Any] = part.to_pylist(**maps)
+        plain = series.dtype == object
+        return series.to_numpy()[rows].tolist() if plain else list(series.array[rows])
+    cells: list[Any] = arrow_rows(arrow, rows).to_pylist()
+    if _holds_map(arrow.type):
+        cells = [_with_dicts(cell, arrow.type) for cell in cells]
     return cells
 
 
@@ -311,6 +353,21 @@ def _holds_map(type_: Any) -> bool:
 
     inside = range(type_.num_fields)
     return bool(pa.types.is_map(type_)) or any(_holds_map(type_.field(at).type) for at in inside)
+
+
+def _with_dicts(value: Any, type_: Any) -> Any:
+    """Make dicts of maps, which Arrow gives as lists of pairs."""
+    import pyarrow as pa
+
+    if value is None or not _holds_map(type_):
+        return value
+    if pa.types.is_map(type_):
+        pairs = [(key, _with_dicts(item, type_.item_type)) for key, item in value]
+        mapping = dict(pairs)
+        return mapping if len(mapping) == len(pairs) else pairs  # nothing is lost if keys repeat
+    if pa.types.is_struct(type_):
+        return {field.name: _with_dicts(value[field.name], field.type) for field in type_}
+    return [_with_dicts(item, type_.value_type) for item in value]
 
 
 def _checked(

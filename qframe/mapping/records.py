@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.ids import resolve_ids
+from qframe.mapping.ids import resolve_record_ids
 from qframe.mapping.values import Unconvertible, convert
 from qframe.mapping.vectors import resolve_vectors
+from qframe.mapping.vectors.source import objects
 from qframe.points import PointColumns
 from qframe.schema import CollectionInfo
 
 FIELDS = ("id", "vector", "payload")
 
-ID_REMEDY = "a record has an id: an unsigned integer or a UUID"
 RECORD_REMEDY = (
     "a record is a mapping or an object with id, vector and payload (which may be missing), "
     "as in {'id': 1, 'vector': [0.1, 0.2], 'payload': {'title': 'Alien'}}"
@@ -54,20 +54,20 @@ def resolve_records(
     """
     index = pd.RangeIndex(first, first + len(chunk))
     bad = BadRows(index, noun="record")
-    ids = np.empty(len(chunk), dtype=object)
+    ids: list[Any] = []
     vectors: list[Any] = []
     documents: list[dict[str, Any]] = []
     for at, record in enumerate(chunk):
         point_id, vector, payload = _fields(record, at, bad)
-        ids[at] = point_id
+        ids.append(point_id)
         vectors.append(vector)
         documents.append(_document(payload, at, bad))
     frame = pd.DataFrame(index=index)
-    resolved = resolve_ids(frame, pd.Series(ids, index=index, dtype=object), bad)
-    columns, _ = resolve_vectors(frame, _by_name(vectors, index, bad), info, bad)
+    resolved = resolve_record_ids(objects(ids), bad)
+    columns, _ = resolve_vectors(frame, _by_name(vectors, index, info, bad), info, bad)
     kept = np.flatnonzero(~bad.mask()) if bad else None
     skipped = [finding | {"position": first + finding["position"]} for finding in bad.to_json()]
-    return PointColumns(resolved.ids, columns, (), kept, documents), skipped
+    return PointColumns(resolved, columns, (), kept, documents), skipped
 
 
 def _fields(record: Any, at: int, bad: BadRows) -> tuple[Any, Any, Any]:
@@ -96,38 +96,55 @@ def _document(payload: Any, at: int, bad: BadRows) -> dict[str, Any]:
     return converted
 
 
-def _by_name(vectors: list[Any], index: pd.Index[Any], bad: BadRows) -> Any:
+def _by_name(
+    vectors: list[Any], index: pd.Index[Any], info: CollectionInfo | None, bad: BadRows
+) -> Any:
     """Return the vectors as `resolve_vectors` reads them, a Series a name."""
     named = [
         isinstance(vector, Mapping) and set(vector) != {"indices", "values"} for vector in vectors
     ]
-    if not any(named):
-        return _series(vectors, index)
-    names = dict.fromkeys(
-        name for vector, is_named in zip(vectors, named, strict=True) if is_named for name in vector
+    given: list[Mapping[str, Any]] = [
+        vector if is_named else {} if vector is None else {"": vector}
+        for vector, is_named in zip(vectors, named, strict=True)
+    ]
+    names = dict.fromkeys(itertools.chain.from_iterable(given))
+    known = _known(list(names), given, info)
+    for at, parts in enumerate(given):
+        for name in parts:
+            if name not in known:
+                bad.add(at, "vector", _strange(name, info), _naming(known))
+    if known == [""] or not any(named):
+        return _series([parts.get("") for parts in given], index)
+    return {name: _series([parts.get(name) for parts in given], index) for name in known}
+
+
+def _known(
+    names: list[str], given: list[Mapping[str, Any]], info: CollectionInfo | None
+) -> list[str]:
+    """Return the names that vectors may have: the collection's, or such as the first record's.
+
+    When no name is known, all are returned: what is wrong with all records is wrong with the call.
+    """
+    if info is not None:
+        known = [name for name in names if name in info.vectors]
+    else:
+        first = next(filter(None, given), {})
+        known = [""] if list(first) == [""] else [name for name in names if name or name in first]
+    return known or names
+
+
+def _strange(name: str, info: CollectionInfo | None) -> str:
+    """Say of a vector that its name does not fit."""
+    found = f"has the name {name!r}" if name else "has no name"
+    return f"{found}, unlike " + (
+        "those of other records" if info is None else f"those of collection {info.name!r}"
     )
-    for at, (vector, is_named) in enumerate(zip(vectors, named, strict=True)):
-        if not is_named and vector is not None:
-            bad.add(
-                at,
-                "vector",
-                "has no name, while other records' vectors have one",
-                "name it, as in {'vector': {'name': […]}}",
-            )
-    return {
-        name: _series(
-            [
-                vector.get(name) if is_named else None
-                for vector, is_named in zip(vectors, named, strict=True)
-            ],
-            index,
-        )
-        for name in names
-    }
+
+
+def _naming(known: list[str]) -> str:
+    names = ", ".join(f"{name!r}: […]" for name in known)
+    return "pass the vector itself" if known == [""] else f"name it, as in {{{names}}}"
 
 
 def _series(cells: list[Any], index: pd.Index[Any]) -> pd.Series[Any]:
-    array = np.empty(len(cells), dtype=object)
-    for at, cell in enumerate(cells):
-        array[at] = cell
-    return pd.Series(array, index=index, dtype=object)
+    return pd.Series(objects(cells), index=index, dtype=object)

@@ -29,6 +29,9 @@ interval, complex, anything else
 ======================================  ====================================================
 
 Lists and objects may be nested `MAX_DEPTH` deep. Missing values inside of them are null.
+
+Numbers are sent to their last digit. The engine keeps payloads as JSON and reads a float back up to
+one unit in the last place beside it, whatever the transport; over REST a server reads it so twice.
 """
 
 from __future__ import annotations
@@ -43,6 +46,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
@@ -261,6 +265,8 @@ def rfc3339(value: dt.datetime) -> str:
     try:
         if value.tzinfo is not None and value.utcoffset() is not None:
             value = value.astimezone(dt.UTC)
+        if not dt.MINYEAR <= value.year <= dt.MAXYEAR:  # a Timestamp goes further
+            raise ValueError(value.year)
         text = value.replace(tzinfo=None).isoformat()
     except (OverflowError, ValueError) as error:
         raise Unconvertible(f"the time {value}, outside of the calendar", YEAR_REMEDY) from error
@@ -272,6 +278,14 @@ def _datetime64(value: np.datetime64) -> str:
     if texts[0] is None:
         raise Unconvertible(f"the time {value}, outside of the calendar", YEAR_REMEDY)
     return texts[0]
+
+
+def outside_calendar(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> NDArray[np.bool_]:
+    """Tell which times are outside of the years 1 to 9999; NaT is not."""
+    seconds = values.astype("datetime64[s]")
+    return (seconds < np.datetime64("0001-01-01T00:00:00")) | (
+        seconds > np.datetime64("9999-12-31T23:59:59")
+    )
 
 
 def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> list[str | None]:
@@ -291,12 +305,7 @@ def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> list[str 
     # Differences are taken in the finer unit of the two, so they are exact.
     nanoseconds = (values - seconds).astype("timedelta64[ns]").astype(np.int64)
     texts: list[str | None] = np.datetime_as_string(seconds).tolist()
-    odd = (
-        np.isnat(values)
-        | (seconds < np.datetime64("0001-01-01T00:00:00"))
-        | (seconds > np.datetime64("9999-12-31T23:59:59"))
-    )
-    for at in np.flatnonzero(odd).tolist():
+    for at in np.flatnonzero(np.isnat(values) | outside_calendar(values)).tolist():
         texts[at] = None
     fractions = nanoseconds.tolist()
     return [

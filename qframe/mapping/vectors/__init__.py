@@ -16,7 +16,7 @@ from qframe.errors import InputError, SchemaMismatch
 from qframe.mapping.badrows import BadRows
 from qframe.mapping.columns import arrow_array, is_label, pick
 from qframe.mapping.vectors import dense, multi, sparse
-from qframe.mapping.vectors.source import Source
+from qframe.mapping.vectors.source import Source, objects
 from qframe.points import VectorColumn, VectorKind
 from qframe.schema import CollectionInfo, VectorSchema
 
@@ -69,7 +69,11 @@ def resolve_vectors(
 def _check_name(name: Any) -> None:
     if not isinstance(name, str):
         raise InputError(f"vectors: the name {name!r} is a {type(name).__name__}, not a string")
-    if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise InputError(f"vectors: UTF-8 cannot hold the name {name!a}") from None
+    if length > MAX_NAME_BYTES:
         raise InputError(
             f"vectors: the name {name[:30]!r}… has more than {MAX_NAME_BYTES} bytes of UTF-8"
         )
@@ -101,21 +105,21 @@ def _expected(name: str, info: CollectionInfo, wanted: list[str]) -> VectorSchem
 def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> Source:
     """Find the data that one vector is made from."""
     role = "vectors" if name == "" else f"vectors[{name!r}]"
-    if is_label(frame, value):
+    if isinstance(value, str) or is_label(frame, value):
+        column = pick(frame, value, role)
         used.add(value)
-        return Source(role, f"column {value!r}", frame[value])
-    if isinstance(value, str):
-        pick(frame, value, role)  # raises, naming what is there
+        return Source(role, f"column {value!r}", column)
+    if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(frame.index):
+        raise InputError(
+            f"{role}: the {type(value).__name__} has another index than the frame; pass columns of "
+            "the frame, or .to_numpy() to go by position"
+        )
     if isinstance(value, pd.Series):
-        if not value.index.equals(frame.index):
-            raise InputError(
-                f"{role}: the Series has another index than the frame; pass a column of the frame, "
-                "or its .to_numpy() to go by position"
-            )
-        return Source(role, f"Series {value.name!r}", value)
+        nameless = "vector" if name == "" else f"vector {name!r}"
+        return Source(role, nameless if value.name is None else f"Series {value.name!r}", value)
     if isinstance(value, pd.DataFrame):
         value = value.to_numpy()
-    if sparse.is_matrix(value):
+    if sparse.is_matrix(value) and value.ndim == 2:
         return _aligned(frame, Source(role, "sparse matrix", value.tocsr()))
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         labels = [item for item in value if isinstance(item, str) or is_label(frame, item)]
@@ -142,9 +146,7 @@ def _stack(value: Sequence[Any]) -> Any:
     try:
         return np.asarray(value)
     except ValueError:
-        cells = np.empty(len(value), dtype=object)
-        cells[:] = value
-        return cells
+        return objects(value)
 
 
 def _aligned(frame: pd.DataFrame, source: Source) -> Source:
@@ -161,7 +163,7 @@ def _aligned(frame: pd.DataFrame, source: Source) -> Source:
 
 def _describe(value: Any) -> str:
     if isinstance(value, np.ndarray):
-        return f"an array of {value.ndim} dimensions"
+        return f"an array of {value.ndim} dimension{'s' * (value.ndim != 1)}"
     return f"{type(value).__name__} {value!r:.60}"
 
 
@@ -206,7 +208,7 @@ def _kind(source: Source) -> VectorKind | None:
     if arrow is not None:
         return _arrow_kind(source, arrow.type)
     if data.dtype != object:
-        if data.isna().all() and len(data):
+        if data.isna().all():
             return None
         raise InputError(
             f"{source.role}: {source.noun} holds {data.dtype}, one value a row, and not vectors; "

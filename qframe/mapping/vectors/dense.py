@@ -17,6 +17,8 @@ from qframe.mapping.vectors.source import (
     Source,
     arrow_rows,
     explain,
+    holds_booleans,
+    objects,
     require_present,
     sequence_fault,
     spans,
@@ -49,6 +51,10 @@ class DenseColumn(VectorColumn):
         """Return the vectors of these rows, all of which have one, as (n, size)."""
         raise NotImplementedError
 
+    def original(self, row: int, at: int) -> Any:
+        """Return one number as the caller gave it, for messages."""
+        raise NotImplementedError
+
     def place(self, at: int) -> str:
         """Say where in a vector a number stands."""
         return f"at position {at}"
@@ -77,6 +83,9 @@ class MatrixColumn(DenseColumn):
     def matrix(self, rows: Rows) -> NDArray[np.float32]:
         return to_float32(self._matrix[rows])
 
+    def original(self, row: int, at: int) -> Any:
+        return self._matrix[row, at]
+
 
 class WideColumn(DenseColumn):
     """A number a column."""
@@ -98,6 +107,9 @@ class WideColumn(DenseColumn):
                     cells = cells.to_numpy(dtype=np.float64, na_value=np.nan)
                 matrix[:, at] = cells
         return matrix
+
+    def original(self, row: int, at: int) -> Any:
+        return self._columns[at][row]
 
     def place(self, at: int) -> str:
         return f"in column {self._labels[at]!r}"
@@ -124,8 +136,13 @@ class ArrowColumn(DenseColumn):
         self._array = array
 
     def matrix(self, rows: Rows) -> NDArray[np.float32]:
+        if not row_count(rows):
+            return np.empty((0, self.size or 0), dtype=np.float32)
         values = arrow_rows(self._array, rows).flatten().to_numpy(zero_copy_only=False)
         return to_float32(values).reshape(row_count(rows), self.size or 0)
+
+    def original(self, row: int, at: int) -> Any:
+        return self._array[row].as_py()[at]
 
 
 def stack(cells: NDArray[np.object_], size: int) -> NDArray[np.float32]:
@@ -138,13 +155,22 @@ def stack(cells: NDArray[np.object_], size: int) -> NDArray[np.float32]:
     """
     if not len(cells):
         return np.empty((0, size), dtype=np.float32)
-    if any(not isinstance(cell, np.ndarray) for cell in cells):
-        matrix = np.array(cells.tolist())
-    else:
-        matrix = np.stack(cells.tolist())
+    rows = cells.tolist()
+    if all(map(is_numeric, rows)):
+        if {row.shape for row in rows} != {(size,)}:
+            raise ValueError("not rows of one size")
+        return to_float32(np.concatenate(rows).reshape(-1, size))  # 4 times faster than np.stack
+    matrix = np.array(rows)
     if matrix.dtype.kind not in NUMBER_KINDS or matrix.shape != (len(cells), size):
         raise ValueError("not a matrix of numbers")
+    if holds_booleans(row[0] for row in rows):
+        raise ValueError("booleans")
     return to_float32(matrix)
+
+
+def is_numeric(cell: Any) -> bool:
+    """Whether a cell is an array of a dtype of numbers."""
+    return type(cell) is np.ndarray and cell.dtype.kind in NUMBER_KINDS
 
 
 def resolve(
@@ -155,6 +181,10 @@ def resolve(
     if isinstance(data, list):
         return _wide(source, size, collection, bad)
     if isinstance(data, np.ndarray):
+        if data.dtype == object and len(data):
+            # Looked at row by row, which tells what is no number and where.
+            rows = pd.Series(objects(list(data)))
+            return _cells(Source(source.role, source.noun, rows), size, collection, bad, False)
         return _matrix(source, size, collection, bad)
     arrow = arrow_array(data)
     if arrow is not None:
@@ -201,31 +231,26 @@ def note_not_finite(
         else:
             rows = rows[~skip[span]]
             block = column.matrix(rows)
-        if np.isfinite(block).all():
+        finite = np.isfinite(block)
+        if finite.all():
             continue
-        for at in np.flatnonzero(~np.isfinite(block).all(axis=1)).tolist():
-            row = block[at]
-            place = int(np.flatnonzero(~np.isfinite(row))[0])
-            found = "NaN" if np.isnan(row[place]) else f"{row[place]} (or beyond float32)"
-            bad.add(
-                int(rows[at]),
-                source.noun,
-                f"holds {found} {column.place(place)}",
-                "mend or drop these vectors: a server stores NaN without a word, "
-                "and no search finds it",
-            )
+        wrong = np.flatnonzero(~finite.all(axis=1))
+        places = finite[wrong].argmin(axis=1)
+        numbers = block[wrong, places].tolist()
+        for row, place, number in zip(rows[wrong].tolist(), places.tolist(), numbers, strict=True):
+            found = "NaN"
+            beyond = ""
+            if not np.isnan(number):
+                found = column.original(row, place)
+                beyond = "" if np.isinf(found) else ", beyond float32"
+            reason = f"holds {found} {column.place(place)}{beyond}"
+            bad.add(row, source.noun, reason, FINITE_REMEDY)
 
 
 def _matrix(source: Source, size: int | None, collection: str | None, bad: BadRows) -> DenseColumn:
     matrix = source.data
     if matrix.dtype.kind not in NUMBER_KINDS:
-        try:
-            numbers = matrix.astype(np.float64) if matrix.dtype == object else None
-        except (ValueError, TypeError):
-            numbers = None
-        if numbers is None:
-            raise InputError(f"{source.role}: the {source.noun} holds {matrix.dtype}, not numbers")
-        matrix = numbers
+        raise InputError(f"{source.role}: the {source.noun} holds {matrix.dtype}, not numbers")
     check_size(source, matrix.shape[1], size, collection)
     column = MatrixColumn(matrix)
     note_not_finite(column, source, bad)
@@ -304,8 +329,9 @@ def _cells(
     lengths[missing] = 0
     right = usual_size(source, lengths, size, collection)
     column = CellColumn(cells, right, present)
-    keep_matrix = not all(isinstance(cell, np.ndarray) for cell in cells[~missing])
-    matrix = np.zeros((len(cells), right), dtype=np.float32) if keep_matrix else None
+    matrix: NDArray[np.float32] | None = None
+    if not all(map(is_numeric, cells if present is None else cells[present])):
+        matrix = np.zeros((len(cells), right), dtype=np.float32)
     for span in spans(len(cells)):
         rows = np.flatnonzero(~missing[span]) + span.start
         try:
@@ -317,17 +343,25 @@ def _cells(
             rows = explain(
                 rows, lambda at: cells[at], lambda cell: _fault(cell, right), source, REMEDY, bad
             )
-            block = _stack_each(cells[rows], right)
-        if matrix is not None:
+            if matrix is not None:
+                matrix[rows] = _stack_each(cells[rows], right)
+        elif matrix is not None:
             matrix[rows] = block
     return column if matrix is None else MatrixColumn(matrix, present)
 
 
-REMEDY = "a vector is a flat list or array of finite numbers, all of one size: mend or drop these"
+REMEDY = (
+    "a vector is a flat list or array of finite numbers, all of one size: mend or drop these rows"
+)
+FINITE_REMEDY = (
+    "mend or drop these rows: a server stores NaN without a word, and no search finds it"
+)
 
 
 def _length(cell: Any) -> int:
-    """Return how many numbers a cell holds; -1 where it has no length."""
+    """Return how many items a cell holds; -1 where it is no sequence."""
+    if isinstance(cell, (str, bytes, dict, set)):
+        return -1
     try:
         return len(cell)
     except TypeError:
@@ -336,8 +370,10 @@ def _length(cell: Any) -> int:
 
 def _fault(cell: Any, size: int) -> str | None:
     """Say what keeps a cell from being a vector of this size."""
-    if isinstance(cell, (str, bytes)) or _length(cell) < 0:
+    if _length(cell) < 0:
         return f"{type(cell).__name__} {cell!r:.40}, not a vector"
+    if isinstance(cell, np.ndarray) and cell.dtype == object:
+        cell = cell.tolist()
     reason = sequence_fault(cell, 1)
     if reason is None and len(cell) != size:
         return f"holds {len(cell)} numbers, expected {size}"
@@ -348,5 +384,5 @@ def _stack_each(cells: NDArray[np.object_], size: int) -> NDArray[np.float32]:
     """Stack cells that are right one by one, though not of one type."""
     matrix = np.empty((len(cells), size), dtype=np.float32)
     for at, cell in enumerate(cells):
-        matrix[at] = np.asarray(cell)
+        matrix[at] = to_float32(cell)
     return matrix

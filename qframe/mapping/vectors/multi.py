@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from qframe.errors import InputError
 from qframe.mapping.badrows import BadRows
 from qframe.mapping.columns import arrow_array
-from qframe.mapping.vectors.dense import check_size, usual_size
+from qframe.mapping.vectors.dense import check_size, is_numeric, usual_size
 from qframe.mapping.vectors.source import (
     NUMBER_KINDS,
     Source,
     arrow_rows,
     explain,
+    holds_booleans,
+    objects,
     require_present,
     sequence_fault,
     spans,
@@ -52,12 +54,11 @@ class MultiArrayColumn(VectorColumn):
 
 
 class MultiCellColumn(VectorColumn):
-    """A column of 2-D arrays or lists of vectors, stacked block by block.
+    """A column of 2-D arrays, lists of vectors or Arrow lists of lists, joined block by block.
 
     Parameters
     ----------
-    cells : callable
-        Gives the cells of some rows, None where there is none.
+    cells : object array of shape (n,), or pyarrow.ChunkedArray
     size : int or None
     lengths : int64 array of shape (n,)
         Vectors in each row.
@@ -80,27 +81,67 @@ class MultiCellColumn(VectorColumn):
 
     def block(self, rows: Rows) -> MultiBlock:
         present = None if self._present is None else self._present[rows]
-        cells = fetch(self._cells, rows)
-        lengths = self._lengths[rows]
         if present is not None:
-            cells, lengths = cells[present], lengths[present]
-        if not len(cells):
-            return MultiBlock(np.empty((0, self.size or 0), np.float32), lengths, present)
-        values = np.concatenate([matrix(cell) for cell in cells])
-        return MultiBlock(values, lengths, present)
+            at = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+            rows = at[present]
+        values = _join(self._cells, rows, self.size or 0)
+        return MultiBlock(values, self._lengths[rows], present)
 
     def numbers(self, rows: Rows) -> int | NDArray[np.int64]:
         return self._lengths[rows] * (self.size or 0)
 
 
+def _join(cells: Any, rows: Rows, size: int) -> NDArray[np.float32]:
+    """Put the vectors of some rows, all of which have some, into one float32 matrix.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where they are no vectors of numbers, of this size.
+    """
+    if isinstance(cells, np.ndarray):
+        values = _join_cells(cells[rows], size)
+    else:
+        inner = arrow_rows(cells, rows).flatten()
+        lengths = _arrow_lengths(inner)
+        if inner.null_count or not (lengths == size).all():
+            raise ValueError("not vectors of one size")
+        values = inner.flatten().to_numpy(zero_copy_only=False).reshape(-1, size)
+    if values.dtype.kind not in NUMBER_KINDS or values.ndim != 2 or values.shape[1] != size:
+        raise ValueError("not vectors of numbers of one size")
+    return to_float32(values)
+
+
+def _join_cells(cells: NDArray[np.object_], size: int) -> NDArray[Any]:
+    if not len(cells):
+        return np.empty((0, size), dtype=np.float32)
+    if all(map(is_numeric, cells)):
+        return np.concatenate(cells.tolist())
+    vectors = [
+        vector
+        for cell in cells
+        for vector in (cell.tolist() if isinstance(cell, np.ndarray) else cell)
+    ]
+    if holds_booleans(vector[0] for vector in vectors if len(vector)):
+        raise ValueError("booleans")
+    return np.array(vectors)
+
+
+def _arrow_lengths(array: Any) -> NDArray[np.int64]:
+    """Return the lengths of lists, 0 for a missing one."""
+    import pyarrow.compute as pc
+
+    lengths: NDArray[np.int64] = np.asarray(pc.list_value_length(array).fill_null(0))
+    return lengths.astype(np.int64, copy=False)
+
+
 def fetch(cells: Any, rows: Rows) -> NDArray[np.object_]:
     """Return the cells of some rows as Python objects, from an object array or an Arrow one."""
-    if isinstance(cells, np.ndarray):
-        return cells[rows]
-    listed = arrow_rows(cells, rows).to_pylist()
-    fetched = np.empty(len(listed), dtype=object)
-    fetched[:] = listed
-    return fetched
+    return (
+        cells[rows]
+        if isinstance(cells, np.ndarray)
+        else objects(arrow_rows(cells, rows).to_pylist())
+    )
 
 
 def matrix(cell: Any) -> NDArray[np.float32]:
@@ -122,16 +163,21 @@ def resolve(
     missing = pd.isna(cells) if arrow is None else np.asarray(arrow.is_null())
     present = require_present(missing, source, bad, may_lack)
     lengths = np.zeros(len(source), dtype=np.int64)
-    sizes = np.zeros(len(source), dtype=np.int64)
-    for span in spans(len(source)):
-        for at, cell in enumerate(fetch(cells, span), span.start):
-            if not missing[at]:
-                lengths[at], sizes[at] = _shape(cell)
     if missing.all():
         return MultiCellColumn(cells, size, lengths, present)
+    sizes = np.zeros(len(source), dtype=np.int64)
+    for span in spans(len(source)):
+        rows = np.flatnonzero(~missing[span]) + span.start
+        lengths[rows], sizes[rows] = _shapes(cells, rows)
     right = usual_size(source, sizes, size, collection)
     for span in spans(len(source)):
         rows = np.flatnonzero(~missing[span]) + span.start
+        try:
+            fine = bool(np.isfinite(_join(cells, rows, right)).all())
+        except (ValueError, TypeError, OverflowError):
+            fine = False
+        if fine and _are_within(lengths[rows], right):
+            continue
         part = fetch(cells, span)
         explain(
             rows,
@@ -142,6 +188,25 @@ def resolve(
             bad,
         )
     return MultiCellColumn(cells, right, lengths, present)
+
+
+def _are_within(lengths: NDArray[np.int64], size: int) -> bool:
+    """Whether rows of so many vectors have one at least, and not too many numbers."""
+    return bool(((lengths > 0) & (lengths * size <= MAX_NUMBERS)).all())
+
+
+def _shapes(cells: Any, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many vectors these rows have, and of how many numbers their first ones are."""
+    if isinstance(cells, np.ndarray):
+        shapes = np.array([_shape(cell) for cell in cells[rows]], dtype=np.int64).reshape(-1, 2)
+        return shapes[:, 0], shapes[:, 1]
+    outer = arrow_rows(cells, rows)
+    lengths = _arrow_lengths(outer)
+    sizes = np.zeros(len(rows), dtype=np.int64)
+    some = lengths > 0
+    firsts = (np.cumsum(lengths) - lengths)[some]
+    sizes[some] = _arrow_lengths(outer.flatten())[firsts]
+    return lengths, sizes
 
 
 def _array(source: Source, size: int | None, collection: str | None, bad: BadRows) -> VectorColumn:
@@ -172,6 +237,8 @@ def _array(source: Source, size: int | None, collection: str | None, bad: BadRow
 
 def _shape(cell: Any) -> tuple[int, int]:
     """Return vectors and numbers a vector of a cell, zeros where it has no such shape."""
+    if isinstance(cell, (str, bytes)):
+        return 0, 0
     try:
         return len(cell), len(cell[0])
     except (TypeError, IndexError, KeyError):

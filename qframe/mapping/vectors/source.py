@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ of millions of rows needs no more memory than a batch."""
 
 NUMBER_KINDS = "fiu"
 """numpy's kinds of dtypes that hold real numbers."""
+
+BOOLEANS = frozenset({bool, np.bool_})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,26 @@ def spans(total: int) -> Iterator[slice]:
         yield slice(start, min(start + CHUNK, total))
 
 
+def objects(values: Sequence[Any]) -> NDArray[np.object_]:
+    """Return an object array of shape (n,), whatever the values are."""
+    cells = np.empty(len(values), dtype=object)
+    for at, value in enumerate(values):  # numpy would look into lists and arrays
+        cells[at] = value
+    return cells
+
+
 def arrow_rows(array: Any, rows: Rows) -> Any:
     """Return these rows of a pyarrow.ChunkedArray as one pyarrow.Array."""
     import pyarrow as pa
 
     if isinstance(rows, slice):
         picked = array.slice(rows.start, rows.stop - rows.start)
+    elif len(rows):
+        # Taking from all chunks would join them first: the whole column, for every block.
+        first = int(rows.min())
+        picked = array.slice(first, int(rows.max()) - first + 1).take(pa.array(rows - first))
     else:
-        picked = array.take(pa.array(rows))
+        picked = array.slice(0, 0)
     if picked.num_chunks == 1:
         return picked.chunk(0)
     whole = picked.combine_chunks()
@@ -102,11 +117,14 @@ def sequence_fault(cell: Any, dimensions: int) -> str | None:
             return "the inner lists differ in length"
         return "not a flat list of numbers"
     if array.size and array.dtype.kind not in NUMBER_KINDS:
-        return _element_fault(array)
+        # As objects, because numpy makes text of all numbers that stand next to text.
+        return _element_fault(array if array is cell else np.array(cell, dtype=object))
     if array.ndim != dimensions:
         return f"holds {array.ndim} dimension{'s' * (array.ndim != 1)}, expected {dimensions}"
     if array.size == 0:
         return "an empty vector"
+    if array is not cell and holds_booleans(cell if dimensions == 1 else chain(*cell)):
+        return "holds booleans, not numbers"
     if not np.isfinite(array).all():
         at = np.argwhere(~np.isfinite(array))[0]
         found = array[tuple(at)]
@@ -119,9 +137,16 @@ def sequence_fault(cell: Any, dimensions: int) -> str | None:
     return None
 
 
+def holds_booleans(items: Iterable[Any]) -> bool:
+    """Whether there are booleans among numbers, where numpy would make numbers of them."""
+    return not BOOLEANS.isdisjoint(map(type, items))
+
+
 def _element_fault(array: NDArray[Any]) -> str:
     """Say which element of an array is no number."""
     if array.dtype.kind == "b":
+        return "holds booleans, not numbers"
+    if BOOLEANS.issuperset(map(type, array.flat)):
         return "holds booleans, not numbers"
     for at, item in np.ndenumerate(array):
         if item is None or item is pd.NA:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,14 +81,8 @@ class SparseCellColumn(VectorColumn):
         lengths = self._lengths[rows]
         if present is not None:
             cells, lengths = cells[present], lengths[present]
-        pairs = [pair for pair in map(parts, cells) if pair is not None]
-        if len(pairs) != len(cells):
-            raise InputError("a sparse cell changed after it was checked")
-        if not pairs:
-            return SparseBlock(np.empty(0, np.uint32), np.empty(0, np.float32), lengths, present)
-        indices = np.concatenate([np.asarray(indices, dtype=np.uint32) for indices, _ in pairs])
-        values = np.concatenate([to_float32(values) for _, values in pairs])
-        return SparseBlock(indices, values, lengths, present)
+        indices, values, _ = _join(cells)
+        return SparseBlock(indices.astype(np.uint32), to_float32(values), lengths, present)
 
     def numbers(self, rows: Rows) -> int | NDArray[np.int64]:
         return self._lengths[rows]
@@ -106,17 +101,61 @@ def resolve(
     present = require_present(missing, source, bad, may_lack)
     lengths = np.zeros(len(source), dtype=np.int64)
     for span in spans(len(source)):
-        for at, cell in enumerate(fetch(cells, span), span.start):
-            if missing[at]:
-                continue
-            reason = fault(cell)
-            if reason is None:
-                pair = parts(cell)
-                assert pair is not None
-                lengths[at] = len(pair[0])
-            else:
-                bad.add(at, source.noun, reason, REMEDY)
+        rows = np.flatnonzero(~missing[span]) + span.start
+        part = fetch(cells, rows)
+        try:
+            indices, values, lengths[rows] = _join(part)
+            fine = _are_fine(indices, values, lengths[rows])
+        except (ValueError, TypeError, OverflowError):
+            fine = False
+        if not fine:
+            for at, cell in zip(rows.tolist(), part, strict=True):
+                reason = fault(cell)
+                if reason is None:
+                    lengths[at] = len((parts(cell) or ((), ()))[0])
+                else:
+                    bad.add(at, source.noun, reason, REMEDY)
     return SparseCellColumn(cells, lengths, present)
+
+
+def _join(
+    cells: NDArray[np.object_],
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64]]:
+    """Return indices and values of cells one after another, and how many each cell has.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where a cell is no sparse vector.
+    """
+    pairs = [pair for pair in map(parts, cells) if pair is not None]
+    if len(pairs) != len(cells):
+        raise ValueError("not a sparse vector")
+    lengths = np.fromiter((len(indices) for indices, _ in pairs), np.int64, len(pairs))
+    if [len(values) for _, values in pairs] != lengths.tolist():
+        raise ValueError("not as many values as indices")
+    return _flat([pair[0] for pair in pairs]), _flat([pair[1] for pair in pairs]), lengths
+
+
+def _flat(parts: list[Any]) -> NDArray[Any]:
+    """Join flat lists or arrays."""
+    if all(type(part) is list for part in parts):
+        return np.array(list(itertools.chain.from_iterable(parts)))
+    some = [np.asarray(part) for part in parts if len(part)]
+    return np.concatenate(some) if some else np.empty(0)
+
+
+def _are_fine(indices: NDArray[Any], values: NDArray[Any], lengths: NDArray[np.int64]) -> bool:
+    """Whether `fault` would find nothing in any of these cells."""
+    if not lengths.sum():
+        return True
+    if indices.dtype.kind not in "iu" or values.dtype.kind not in NUMBER_KINDS:
+        return False
+    if indices.ndim != 1 or values.ndim != 1 or indices.min() < 0 or indices.max() > MAX_INDEX:
+        return False
+    of_row = np.repeat(np.arange(len(lengths), dtype=np.uint64), lengths)
+    keys = np.sort((of_row << np.uint64(32)) | indices.astype(np.uint64))
+    return not (keys[1:] == keys[:-1]).any() and bool(np.isfinite(to_float32(values)).all())
 
 
 def _matrix(source: Source, bad: BadRows) -> VectorColumn:

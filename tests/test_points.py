@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import uuid
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qframe.mapping.vectors.dense import MatrixColumn
+from qframe.points import Ids, PayloadBlock, PayloadKind, PointBlock, PointColumns, row_count
+
+
+@given(st.lists(st.integers(0, 2**64 - 1) | st.uuids(), min_size=1))
+def test_ids_of_both_kinds_come_back(ids: list[int | uuid.UUID]) -> None:
+    """Numbers and UUIDs side by side are listed as they were, as a whole and in parts."""
+    is_uuid = np.array([isinstance(point, uuid.UUID) for point in ids])
+    numbers = np.array([0 if isinstance(p, uuid.UUID) else p for p in ids], dtype=np.uint64)
+    raw = b"".join(p.bytes if isinstance(p, uuid.UUID) else bytes(16) for p in ids)
+    uuids = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 16)
+    wanted = [str(p) if isinstance(p, uuid.UUID) else p for p in ids]
+    mixed = Ids(numbers, uuids, is_uuid)
+    assert len(mixed) == len(ids)
+    assert mixed.tolist() == wanted
+    assert mixed[slice(1, None)].tolist() == wanted[1:]
+    assert mixed[np.array([0])].tolist() == wanted[:1]
+    assert Ids(uuids=uuids)[is_uuid.nonzero()[0]].tolist() == [p for p in wanted if type(p) is str]
+
+
+def test_payloads_of_several_columns() -> None:
+    """A row is a dict of all keys; what is missing is null, or not there, by column."""
+    missing = np.array([False, True])
+    block = PointBlock(
+        Ids(numbers=np.arange(2, dtype=np.uint64)),
+        {},
+        (
+            PayloadBlock("n", PayloadKind.INTEGER, np.array([1, 2])),
+            PayloadBlock("x", PayloadKind.FLOAT, np.array([0.5, np.nan]), missing),
+            PayloadBlock("t", PayloadKind.TEXT, ["a", None], missing, drop=True),
+        ),
+    )
+    assert block.payloads() == [{"n": 1, "x": 0.5, "t": "a"}, {"n": 2, "x": None}]
+    assert len(PointBlock(block.ids, {}).payloads()) == 2
+
+
+def test_points_know_which_rows_they_are() -> None:
+    """Rows are a range while all are kept, and positions once some were set aside."""
+    ids = Ids(numbers=np.arange(5, dtype=np.uint64))
+    whole = PointColumns(ids, {"": MatrixColumn(np.zeros((5, 2), np.float32))})
+    assert (len(whole), whole.rows(1, 3)) == (5, slice(1, 3))
+    some = PointColumns(ids, {}, kept=np.array([0, 2, 4]))
+    assert len(some) == 3
+    assert some.rows(1, 3).tolist() == [2, 4]  # type: ignore[union-attr]
+    assert (row_count(slice(1, 3)), row_count(np.array([2, 4, 0]))) == (2, 3)
+
+
+def test_documents_are_picked_by_row() -> None:
+    """Payloads that came as records go with their rows."""
+    documents = [{"n": n} for n in range(4)]
+    points = PointColumns(Ids(numbers=np.arange(4, dtype=np.uint64)), {}, documents=documents)
+    assert points.block(slice(1, 3)).payloads() == [{"n": 1}, {"n": 2}]
+    assert points.block(np.array([0, 3])).payloads() == [{"n": 0}, {"n": 3}]

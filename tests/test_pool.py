@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from qframe.errors import InputError, WorkerDied
+from qframe.pool import ParallelWorkerPool, check_workers
+
+ROOT = Path(__file__).parents[1]
+
+
+class Square:
+    """Squares; an item below zero sleeps, an item of text fails, None ends the process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __call__(self, item: Any) -> Any:
+        if item is None:
+            os._exit(7)
+        if item == "print":
+            print("stray")  # noqa: T201 - the test is about prints
+            return os.getpid()
+        if isinstance(item, str):
+            raise ValueError(item)
+        if item < 0:
+            time.sleep(-item)
+        return item * item
+
+    def close(self) -> None: ...
+
+
+def _threads() -> set[str]:
+    return {thread.name for thread in threading.enumerate() if "qframe-worker" in thread.name}
+
+
+def _children() -> list[psutil.Process]:
+    commands = [(child, child.cmdline()) for child in psutil.Process().children(recursive=True)]
+    return [child for child, command in commands if any("serve()" in part for part in command)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """No test leaves a thread or a child process behind."""
+    yield
+    assert _threads() == set()
+    assert _children() == []
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_three_maps(kind: Any, workers: int) -> None:
+    """All give a result an item: in order, by index, and as they come."""
+    items = list(range(40))
+    squares = [item * item for item in items]
+    with ParallelWorkerPool[int, int](workers, Square, kind) as pool:
+        assert list(pool.ordered_map(items)) == squares
+        by_index = dict(pool.semi_ordered_map(items))
+        assert [by_index[index] for index in items] == squares
+        assert sorted(pool.unordered_map(items)) == squares
+        assert list(pool.ordered_map([])) == []
+
+
+def test_a_slow_item_holds_nobody_up() -> None:
+    """Results come as they are ready; ordered_map alone waits for the ones before."""
+    items = [-0.3, 1, 2, 3]
+    with ParallelWorkerPool[float, float](2, Square) as pool:
+        assert next(iter(pool.unordered_map(items))) == 1
+    with ParallelWorkerPool[float, float](2, Square) as pool:
+        assert list(pool.ordered_map(items))[1:] == [1, 4, 9]
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_items_are_drawn_as_they_are_needed(kind: Any) -> None:
+    """An endless source is drawn no further than two items a worker ahead of the results."""
+    drawn = itertools.count()
+    source = (next(drawn) for _ in itertools.count())
+    with ParallelWorkerPool[int, int](3, Square, kind) as pool:
+        results = pool.unordered_map(source)
+        for taken in range(1, 30):
+            next(results)
+            assert next(drawn) <= taken + 2 * 3
+            drawn = itertools.count(next(drawn) - 1)
+
+
+def test_items_are_drawn_by_the_calling_thread() -> None:
+    """An iterable that belongs to one thread, such as a cursor, is safe."""
+    callers: set[str] = set()
+
+    def source() -> Iterator[int]:
+        for n in range(10):
+            callers.add(threading.current_thread().name)
+            yield n
+
+    with ParallelWorkerPool[int, int](3, Square) as pool:
+        list(pool.unordered_map(source()))
+    assert callers == {threading.current_thread().name}
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_errors_of_workers_are_raised(kind: Any) -> None:
+    """What a worker raises comes out of the map, whole, and no more items are drawn."""
+    drawn: list[Any] = []
+    items = (drawn.append(n) or n for n in [1, "broken", *range(1000)])  # type: ignore[func-returns-value]
+    with (
+        pytest.raises(ValueError, match="broken"),
+        ParallelWorkerPool[Any, Any](1, Square, kind) as pool,
+    ):
+        list(pool.unordered_map(items))
+    assert len(drawn) <= 4
+
+
+def test_errors_of_the_source_are_raised() -> None:
+    """What the iterable raises comes out of the map too."""
+
+    def source() -> Iterator[int]:
+        yield 1
+        raise OSError("the source broke")
+
+    with (
+        pytest.raises(OSError, match="the source broke"),
+        ParallelWorkerPool[int, int](2, Square) as pool,
+    ):
+        list(pool.unordered_map(source()))
+
+
+class NeverMade:
+    def __init__(self, number: int) -> None:
+        raise RuntimeError(f"worker {number} cannot be made")
+
+
+def test_a_worker_that_cannot_be_made() -> None:
+    """The error of making a worker comes out of the map, instead of a wait without end."""
+    with (
+        pytest.raises(RuntimeError, match="worker 0 cannot be made"),
+        ParallelWorkerPool[int, int](1, NeverMade) as pool,  # type: ignore[arg-type]
+    ):
+        list(pool.ordered_map([1, 2]))
+
+
+def test_a_process_that_dies_is_told() -> None:
+    """A child that ends in the middle raises WorkerDied with its exit code."""
+    with (
+        pytest.raises(WorkerDied, match=r"worker process \d+ ended with code 7 before"),
+        ParallelWorkerPool[Any, Any](2, Square, "process") as pool,
+    ):
+        list(pool.ordered_map([1, 2, None, 4]))
+
+
+def test_processes_are_not_this_one(capfd: pytest.CaptureFixture[str]) -> None:
+    """Work happens in as many other processes as there are workers; prints go to stderr."""
+    with ParallelWorkerPool[Any, Any](2, Square, "process") as pool:
+        pids = set(pool.ordered_map(["print"] * 20))
+        assert os.getpid() not in pids
+        assert pids <= {child.pid for child in _children()}
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("stray") == 20
+
+
+def test_a_script_without_a_guard(tmp_path: Path) -> None:
+    """Worker processes need no ``if __name__ == "__main__"``, and print nothing."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('started')\n"
+        "from qframe.pool import ParallelWorkerPool\n"
+        "from tests.test_pool import Square\n"
+        "with ParallelWorkerPool(2, Square, 'process') as pool:\n"
+        "    print(list(pool.ordered_map(range(5))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "started\n[0, 1, 4, 9, 16]\n"
+
+
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_draining_gives_back_what_is_in_flight(kind: Any) -> None:
+    """After a stop, begun items give their results in time, and the others are taken back."""
+    with ParallelWorkerPool[float, float](2, Square, kind) as pool:
+        results = pool.semi_ordered_map([1, -0.2, -0.2, -0.2, -0.2, -0.2])
+        first, _ = next(results)
+        drained = dict(pool.drain(30))
+        assert first not in drained
+        assert 1 <= len(drained) <= 4
+        assert pool.in_flight == frozenset()
+
+
+def test_draining_ends_in_time() -> None:
+    """What gives no result in time stays in flight."""
+    with ParallelWorkerPool[float, float](1, Square) as pool:
+        results = pool.semi_ordered_map([1, -1.0])
+        next(results)
+        time.sleep(0.1)
+        assert list(pool.drain(0.05)) == []
+        assert pool.in_flight == {1}
+
+
+def test_closing_kills_a_process_that_hangs() -> None:
+    """A child that does not end in time is killed."""
+    pool = ParallelWorkerPool[float, float](1, Square, "process")
+    results = pool.unordered_map([1, -1000])
+    next(results)
+    (child,) = _children()
+    began = time.monotonic()
+    pool.close(timeout=0.1)
+    child.wait(30)
+    assert time.monotonic() - began < 100
+    for thread in threading.enumerate():
+        if "qframe-worker" in thread.name:
+            thread.join(30)
+
+
+def test_closing_twice_ends_the_threads() -> None:
+    """A thread that is still at work at the second close ends as well, once it is done."""
+    with ParallelWorkerPool[float, float](2, Square) as pool:
+        next(pool.unordered_map([1, -0.3, -0.3]))
+        pool.close(timeout=0)
+        pool.close(timeout=0)
+    for thread in threading.enumerate():
+        if "qframe-worker" in thread.name:
+            thread.join(30)
+    assert _threads() == set()
+
+
+@pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2", None])
+def test_a_number_of_workers_that_cannot_be(workers: Any) -> None:
+    """The number is refused by its value."""
+    with pytest.raises(InputError) as caught:
+        check_workers(workers, "thread")
+    assert f"workers={workers!r}: a whole number, 1 or more" in str(caught.value)
+
+
+def test_a_kind_of_workers_that_cannot_be() -> None:
+    """Both kinds are named."""
+    with pytest.raises(InputError, match="worker_kind='fork': 'thread' or 'process'"):
+        ParallelWorkerPool(1, Square, "fork")  # type: ignore[arg-type]

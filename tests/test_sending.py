@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+
+import qframe
+from qframe import InputError, ProgressEvent, UploadError, UploadInterrupted
+from tests.server import LocalServer
+
+QUICK = qframe.Retry(attempts=2, backoff=0.01)
+
+
+def _frame(total: int = 1000) -> pd.DataFrame:
+    return pd.DataFrame({"v": list(np.ones((total, 4), np.float32)), "n": range(total)})
+
+
+def _adds_up(report: pd.DataFrame, total: int) -> None:
+    """All rows of the frame are accounted for, once."""
+    assert report["points"].sum() == total
+    assert report["start"].iloc[0] == 0
+    assert report["stop"].iloc[-1] == total
+    assert (report["start"].iloc[1:].to_numpy() == report["stop"].iloc[:-1].to_numpy()).all()
+    assert report["batch"].tolist() == list(range(len(report)))
+    assert sum(report.attrs["upload"]["points"].values()) == total
+
+
+def _stored(con: Any, collection: str) -> int:
+    with qframe.connect(con).store() as store:
+        info = store.describe(collection)
+    assert info is not None
+    return info.points
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("worker_kind", ["thread", "process"])
+def test_stopping_in_the_middle(
+    server: LocalServer, collection: str, workers: int, worker_kind: Any
+) -> None:
+    """Ctrl-C while batches are sent ends the upload with a report of every row."""
+
+    def stop(event: ProgressEvent) -> None:
+        if event.done >= 200 and not event.finished:
+            raise KeyboardInterrupt
+
+    server.reset()
+    with pytest.raises(UploadInterrupted) as caught:
+        _frame().qdrant.upload(
+            collection,
+            server.rest_url,
+            vectors="v",
+            batch_size=50,
+            workers=workers,
+            worker_kind=worker_kind,
+            wait=True,
+            progress=stop,
+        )
+    report = caught.value.report
+    _adds_up(report, 1000)
+    counts = report.attrs["upload"]["points"]
+    assert counts["applied"] >= 200
+    assert counts["unsent"] >= 500
+    assert counts["failed"] == 0
+    assert f"stopped: {counts['applied']:,} applied" in str(caught.value)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert counts["applied"] <= _stored(server.rest_url, collection)
+    assert _stored(server.rest_url, collection) <= counts["applied"] + counts["unknown"]
+    for thread in threading.enumerate():
+        if "qframe-worker" in thread.name:
+            thread.join(30)
+            assert not thread.is_alive()
+    assert not [
+        child for child in psutil.Process().children() if "serve()" in " ".join(child.cmdline())
+    ]
+
+
+def test_a_signal_stops_the_embedded_engine(tmp_path: Path) -> None:
+    """A real SIGINT ends an upload, and the store can be opened again at once."""
+
+    def interrupt(event: ProgressEvent) -> None:
+        if event.done == 100:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(UploadInterrupted) as caught:
+        _frame().qdrant.upload(
+            "films", tmp_path / "store", vectors="v", batch_size=50, progress=interrupt
+        )
+    _adds_up(caught.value.report, 1000)
+    again = _frame().qdrant.upload(
+        "films", tmp_path / "store", vectors="v", ids="n", progress=False
+    )
+    assert again.attrs["upload"]["points"]["applied"] == 1000
+    assert _stored(tmp_path / "store", "films") == 1000
+
+
+def test_records_that_break(tmp_path: Path) -> None:
+    """An iterable that raises ends the upload with its error as the cause; what came went."""
+
+    def records() -> Iterator[dict[str, Any]]:
+        for n in range(25):
+            yield {"id": n, "vector": [1.0, 2.0]}
+        raise OSError("the disk is gone")
+
+    with pytest.raises(UploadError, match="OSError: the disk is gone") as caught:
+        qframe.upload_points(records(), "films", tmp_path / "store", batch_size=10, progress=False)
+    assert isinstance(caught.value.__cause__, OSError)
+    report = caught.value.report
+    assert report["points"].sum() == _stored(tmp_path / "store", "films") == 20
+    assert set(report["status"]) == {"applied"}
+
+
+def test_records_that_are_stopped(tmp_path: Path) -> None:
+    """A KeyboardInterrupt in the iterable is one of the upload."""
+
+    def records() -> Iterator[dict[str, Any]]:
+        for n in range(25):
+            yield {"id": n, "vector": [1.0, 2.0]}
+        raise KeyboardInterrupt
+
+    with pytest.raises(UploadInterrupted) as caught:
+        qframe.upload_points(records(), "films", tmp_path / "store", batch_size=10, progress=False)
+    assert caught.value.report["points"].sum() == 20
+
+
+def test_a_callable_that_fails(tmp_path: Path) -> None:
+    """An error of the caller's own function costs no report."""
+
+    def fail(event: ProgressEvent) -> None:
+        if event.done >= 100:
+            raise ZeroDivisionError("in the callback")
+
+    with pytest.raises(UploadError, match="in the callback") as caught:
+        _frame().qdrant.upload(
+            "films", tmp_path / "store", vectors="v", batch_size=50, progress=fail
+        )
+    _adds_up(caught.value.report, 1000)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("order", ["unordered", "semi-ordered", "ordered"])
+def test_one_batch_that_fails(server: LocalServer, collection: str, order: Any) -> None:
+    """The other batches are sent all the same, and then it is raised or reported."""
+    arguments: dict[str, Any] = {
+        "vectors": "v",
+        "ids": "n",
+        "batch_size": 100,
+        "order": order,
+        "retry": QUICK,
+        "progress": False,
+        "wait": True,
+    }
+    server.reset()
+    server.faults(["bad_request"])
+    with pytest.raises(UploadError, match="100 of 1,000 points did not arrive") as caught:
+        _frame().qdrant.upload(collection, server.rest_url, **arguments)
+    _adds_up(caught.value.report, 1000)
+    assert "InvalidRequest" in str(caught.value)
+    assert type(caught.value.__cause__).__name__ == "InvalidRequest"
+    server.faults(["bad_request"])
+    report = _frame().qdrant.upload(collection, server.rest_url, on_error="collect", **arguments)
+    _adds_up(report, 1000)
+    assert sorted(report["status"]) == ["applied"] * 9 + ["failed"]
+    failed = report.query("status not in ('applied', 'acknowledged')")
+    assert failed["error_type"].tolist() == ["InvalidRequest"]
+    server.reset()
+
+
+def test_a_fatal_error_stops_the_rest(server: LocalServer, collection: str) -> None:
+    """Where going on is pointless no more is sent, and the rest is reported as unsent."""
+    server.reset()
+    server.faults(["delay:0", "forbidden"])
+    report = _frame().qdrant.upload(
+        collection,
+        server.rest_url,
+        vectors="v",
+        batch_size=50,
+        workers=2,
+        retry=QUICK,
+        on_error="collect",
+        progress=False,
+    )
+    _adds_up(report, 1000)
+    counts = report["status"].value_counts()
+    assert counts["failed"] == 1
+    assert counts["unsent"] >= 15
+    assert report.query("status == 'unsent'")["attempts"].sum() == 0
+    assert report.query("status == 'failed'")["error_type"].tolist() == ["PermissionDenied"]
+    assert len(server.log()) == 20 - counts["unsent"]
+    server.reset()
+
+
+def test_order_is_kept(server: LocalServer, collection: str) -> None:
+    """With order="ordered" requests come one after another, whatever the workers."""
+    server.reset()
+    report = _frame().qdrant.upload(
+        collection,
+        server.rest_url,
+        vectors="v",
+        batch_size=100,
+        order="ordered",
+        workers=4,
+        progress=False,
+    )
+    assert report["worker"].unique().tolist() == [0]
+    assert [entry["points"] for entry in server.log()] == [100] * 10
+    server.reset()
+
+
+def test_bad_rows_are_set_aside(tmp_path: Path) -> None:
+    """With bad_rows="skip" the good rows are stored, the others told, the ranges whole."""
+    frame = _frame(100)
+    frame["v"] = [*frame["v"][:7], None, *frame["v"][8:99], np.array([np.nan] * 4)]
+    frame.index = pd.Index([f"row{n}" for n in range(100)])
+    report = frame.qdrant.upload(
+        "films",
+        tmp_path / "store",
+        vectors="v",
+        ids="n",
+        batch_size=10,
+        bad_rows="skip",
+        progress=False,
+    )
+    assert report["points"].sum() == _stored(tmp_path / "store", "films") == 98
+    assert (report["start"].iloc[0], report["stop"].iloc[-1]) == (0, 100)
+    summary = report.attrs["upload"]
+    assert summary["rows"] == 100
+    assert [(s["label"], s["reason"]) for s in summary["skipped"]] == [
+        ("row7", "no vector"),
+        ("row99", "holds NaN at position 0"),
+    ]
+
+
+def test_records_set_aside_are_raised_at_the_end(tmp_path: Path) -> None:
+    """Good records arrive; the others raise at the end, or are only reported with "skip"."""
+    records = [{"id": n if n != 3 else -3, "vector": [1.0, 2.0]} for n in range(10)]
+    arguments: dict[str, Any] = {"batch_size": 4, "progress": False}
+    with pytest.raises(UploadError, match=r"record 3: id: -3 is negative") as caught:
+        qframe.upload_points(records, "films", tmp_path / "store", **arguments)
+    assert caught.value.report["points"].sum() == 9
+    report = qframe.upload_points(
+        iter(records), "films", tmp_path / "store", bad_rows="skip", **arguments
+    )
+    assert report["points"].sum() == 9
+    assert [s["position"] for s in report.attrs["upload"]["skipped"]] == [3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        ({"on_error": "ignore"}, "on_error='ignore': one of 'raise', 'collect'"),
+        ({"bad_rows": "drop"}, "bad_rows='drop': 'raise' refuses the call"),
+        ({"missing": "skip"}, "missing='skip'"),
+        ({"if_exists": "overwrite"}, "if_exists='overwrite': 'append' adds"),
+        ({"order": "sorted"}, "order='sorted': one of 'unordered', 'semi-ordered', 'ordered'"),
+        ({"worker_kind": "fork"}, "worker_kind='fork': 'thread' or 'process'"),
+        ({"ordering": "strict"}, "ordering='strict': one of 'weak', 'medium', 'strong'"),
+        ({"update_mode": "insert"}, "update_mode='insert': one of 'upsert', 'insert_only'"),
+        ({"distance": "l2"}, "distance='l2': one of 'cosine', 'dot', 'euclid', 'manhattan'"),
+        ({"distance": {"": 5}}, "distance=5: one of 'cosine'"),
+        ({"batch_size": 0}, "batch_size=0: a whole number, 1 or more"),
+        ({"batch_size": True}, "batch_size=True: a whole number, 1 or more"),
+        ({"batch_size": 10.0}, "batch_size=10.0: a whole number"),
+        ({"max_batch_bytes": -1}, "max_batch_bytes=-1: a whole number, 1 or more"),
+        ({"workers": 0}, "workers=0: a whole number, 1 or more"),
+        ({"workers": True}, "workers=True: a whole number, 1 or more"),
+        ({"retry": -1}, "retry=-1: pass a number of retries"),
+        ({"retry": True}, "retry=True: pass a number of retries"),
+        ({"progress": "bar"}, "progress='bar': 'auto', True, False or a callable"),
+        ({"con": 6333}, "con is a int"),
+        ({"con": "localhost:6333"}, "looks like a server without its scheme"),
+        ({"con": "redis://host"}, "redis:// is no scheme of Qdrant"),
+    ],
+    ids=str,
+)
+def test_a_bad_argument_sends_nothing(
+    tmp_path: Path, arguments: dict[str, Any], found: str
+) -> None:
+    """Each wrong keyword is refused by value, with the right ones, and leaves no collection."""
+    con = tmp_path / "store"
+    arguments = {"con": con, "vectors": "v", "progress": False} | arguments
+    with pytest.raises(InputError) as caught:
+        _frame(3).qdrant.upload("films", **arguments)
+    assert found in str(caught.value)
+    arguments = {name: arguments[name] for name in arguments if name not in ("vectors", "missing")}
+    if "missing='skip'" not in found:
+        with pytest.raises(InputError) as caught:
+            qframe.upload_points([{"id": 1, "vector": [1.0]}], "films", **arguments)
+        assert found in str(caught.value)
+    with qframe.connect(con).store() as store:
+        assert store.describe("films") is None
+
+
+@pytest.mark.parametrize(
+    ("points", "found"),
+    [
+        (pd.DataFrame(), "not a DataFrame; df.qdrant.upload(…) takes a frame"),
+        ({"id": 1}, "an iterable of records, not a dict"),
+        ("records", "an iterable of records, not a str"),
+        (5, "an iterable of records, not a int"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_stream_of_records(tmp_path: Path, points: Any, found: str) -> None:
+    """A frame, a single record or text is refused before anything is opened."""
+    with pytest.raises(InputError) as caught:
+        qframe.upload_points(points, "films", tmp_path / "store", progress=False)
+    assert found in str(caught.value)
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_empty_frame_needs_a_collection(tmp_path: Path) -> None:
+    """No rows into a collection are an empty report; without one its size is unknown."""
+    empty = _frame(0).assign(v=pd.Series([], dtype=object))
+    with pytest.raises(InputError, match="the size of a new collection's is unknown"):
+        empty.qdrant.upload("films", tmp_path / "store", vectors="v", progress=False)
+    _frame(3).qdrant.upload("films", tmp_path / "store", vectors="v", progress=False)
+    report = empty.qdrant.upload("films", tmp_path / "store", vectors="v", ids="n", progress=False)
+    assert len(report) == 0
+    assert report.attrs["upload"]["rows"] == 0

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import qframe
+from qframe import CollectionExists, InputError, SchemaMismatch
+from qframe.batches import BATCH_SIZE, MAX_BATCH_BYTES, Limits
+from qframe.mapping import resolve
+from qframe.points import VectorKind
+from qframe.schema import CollectionInfo, VectorSchema
+from qframe.stores.base import Store
+from qframe.target import Target
+from qframe.write import WriteOptions
+from tests.server import LocalServer
+
+DENSE = {"": VectorSchema(VectorKind.DENSE, 2, "cosine")}
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> qframe.Connection:
+    """An embedded store of the test's own."""
+    return qframe.connect(tmp_path / "store")
+
+
+@pytest.fixture
+def store(connection: qframe.Connection) -> Iterator[Store]:
+    """Its collections."""
+    with connection.store() as opened:
+        yield opened
+
+
+def _target(store: Store, connection: qframe.Connection, **options: Any) -> Target:
+    arguments = {"if_exists": "append", "distance": "cosine", "config": None} | options
+    return Target(store, connection, "films", **arguments)
+
+
+def _vectors(vectors: Any = None) -> Any:
+    frame = pd.DataFrame(
+        {"v": [[1.0, 2.0]] * 2, "s": [{"indices": [1], "values": [0.5]}] * 2, "none": [None] * 2}
+    )
+    return resolve(frame, vectors=vectors or {"": "v"}, ids=[1, 2], payload=[]).points.vectors
+
+
+def test_a_collection_is_made_of_the_vectors(store: Store, connection: qframe.Connection) -> None:
+    """Sizes come from the vectors, distances from the call, by name where they are named."""
+    target = _target(store, connection, distance={"title": "Dot"})
+    assert target.info is None
+    target.prepare(_vectors({"title": "v", "body": "v", "words": "s"}))
+    assert target.created
+    info = store.describe("films")
+    assert info is not None
+    assert info.vectors["title"].size == 2
+    assert info.vectors["title"].distance == "dot"
+    assert info.vectors["body"].distance == "cosine"
+    assert info.vectors["words"].kind is VectorKind.SPARSE
+
+
+def test_a_collection_that_exists(store: Store, connection: qframe.Connection) -> None:
+    """It is added to, refused or made anew, as the call says."""
+    _target(store, connection).prepare(_vectors())
+    frame = pd.DataFrame({"v": [[1.0, 2.0]] * 3})
+    store.close()
+    frame.qdrant.upload("films", connection, vectors="v", progress=False)
+    with connection.store() as store:
+        added = _target(store, connection)
+        assert added.info is not None
+        assert added.info.points == 3
+        added.prepare(_vectors())
+        assert not added.created
+        with pytest.raises(CollectionExists) as caught:
+            _target(store, connection, if_exists="fail")
+        for part in ("'films'", "3 points", 'if_exists="append"', '"replace" deletes it first'):
+            assert part in str(caught.value)
+        anew = _target(store, connection, if_exists="replace")
+        assert anew.info is None
+        assert store.describe("films").points == 3  # type: ignore[union-attr]
+        anew.prepare(_vectors({"title": "v"}))
+        assert anew.created
+        info = store.describe("films")
+        assert info is not None
+        assert (info.points, list(info.vectors)) == (0, ["title"])
+
+
+def test_replacing_keeps_the_old_one_when_the_new_one_cannot_be(
+    store: Store, connection: qframe.Connection
+) -> None:
+    """Settings that are refused cost no data."""
+    _target(store, connection).prepare(_vectors())
+    wrong = _target(store, connection, if_exists="replace", config={"hnsw_config": {"m": "many"}})
+    with pytest.raises(qframe.QframeError):
+        wrong.prepare(_vectors({"title": "v"}))
+    info = store.describe("films")
+    assert info is not None
+    assert list(info.vectors) == [""]
+
+
+@pytest.mark.parametrize(
+    ("options", "vectors", "found"),
+    [
+        ({"distance": {"titel": "dot"}}, {"title": "v"}, "speaks of the vector 'titel'"),
+        ({"config": {"vectors": {"image": {}}}}, {"title": "v"}, "the frame gives 'title'"),
+        ({"config": {"vectors": {"": {"size": 3}}}}, {"": "v"}, "size of the vector ''"),
+        ({"config": {"vectors": {"": {"distance": "Dot"}}}}, {"": "v"}, "comes from distance=…"),
+        ({}, {"title": "none"}, "no row has a vector 'title'"),
+    ],
+    ids=str,
+)
+def test_settings_that_do_not_fit(
+    store: Store, connection: qframe.Connection, options: Any, vectors: Any, found: str
+) -> None:
+    """What speaks of other vectors than the frame's is refused, and nothing is made."""
+    target = _target(store, connection, **options)
+    with pytest.raises(InputError) as caught:
+        target.prepare(_vectors(vectors))
+    assert found in str(caught.value)
+    assert store.describe("films") is None
+
+
+def test_limits_of_a_batch(store: Store, connection: qframe.Connection) -> None:
+    """The caller's limits hold within those of the collection."""
+    target = _target(store, connection)
+    assert target.limits(None, None) == Limits(BATCH_SIZE, MAX_BATCH_BYTES)
+    assert target.limits(5, 100) == Limits(5, 100)
+    target.info = CollectionInfo("films", DENSE, 0, max_batch_points=64)
+    assert target.limits(None, None).points == 64
+    assert target.limits(64, None).points == 64
+    with pytest.raises(SchemaMismatch, match=r"batch_size=65: strict mode .* takes 64 points"):
+        target.limits(65, None)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, 2.0, "9"])
+def test_limits_that_cannot_be(store: Store, connection: qframe.Connection, wrong: Any) -> None:
+    """Numbers that are none are refused by name and value."""
+    target = _target(store, connection)
+    with pytest.raises(InputError) as caught:
+        target.limits(wrong, None)
+    assert f"batch_size={wrong!r}: a whole number, 1 or more" in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        target.limits(None, wrong)
+    assert f"max_batch_bytes={wrong!r}: a whole number, 1 or more" in str(caught.value)
+
+
+def test_row_numbers_do_not_overwrite_points(store: Store, connection: qframe.Connection) -> None:
+    """Ids that only count rows are refused where there are points, with four ways out."""
+    target = _target(store, connection)
+    target.check_points(3, bare_ids=True)
+    target.info = CollectionInfo("films", DENSE, 1234)
+    target.check_points(3, bare_ids=False)
+    with pytest.raises(InputError) as caught:
+        target.check_points(3, bare_ids=True)
+    for part in ("1,234 points", 'ids="column"', "uuid5", 'if_exists="replace"', "ids=df.index"):
+        assert part in str(caught.value)
+
+
+def test_more_points_than_may_be(store: Store, connection: qframe.Connection) -> None:
+    """Strict mode's limit of points is told before anything is sent."""
+    target = _target(store, connection)
+    target.info = CollectionInfo("films", DENSE, 0, max_points=10)
+    target.check_points(10, bare_ids=False)
+    with pytest.raises(SchemaMismatch, match=r"11 points: strict mode .*'films' takes 10 in all"):
+        target.check_points(11, bare_ids=False)
+
+
+def test_shard_keys_belong_to_custom_sharding(store: Store, connection: qframe.Connection) -> None:
+    """A shard key is wanted by custom sharding, and by nothing else."""
+    target = _target(store, connection)
+    target.info = CollectionInfo("films", DENSE, 0, custom_sharding=True)
+    with pytest.raises(SchemaMismatch, match="has custom sharding: name the shard"):
+        target.check_options(WriteOptions())
+    target.check_options(WriteOptions(shard_key="eu"))
+    target.info = CollectionInfo("films", DENSE, 0)
+    with pytest.raises(SchemaMismatch, match="no custom sharding: leave shard_key out"):
+        target.check_options(WriteOptions(shard_key="eu"))
+
+
+def test_a_server_that_is_too_old(tmp_path: Path) -> None:
+    """Options that an old server would ignore without a word are refused by version."""
+    frame = pd.DataFrame({"v": list(np.ones((2, 2), np.float32))})
+    with LocalServer(version="1.15.3") as old:
+        for option, value, since in (
+            ("update_filter", {"must": []}, "1.16.0"),
+            ("update_mode", "insert_only", "1.17.0"),
+        ):
+            with pytest.raises(SchemaMismatch) as caught:
+                frame.qdrant.upload(
+                    "films", old.rest_url, vectors="v", progress=False, **{option: value}
+                )
+            assert f"{option} needs Qdrant {since}" in str(caught.value)
+            assert "is 1.15.3" in str(caught.value)
+        assert old.log() == []
