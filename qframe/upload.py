@@ -218,6 +218,7 @@ def upload_points(
     Records are drawn as they are sent, never more than the batches in flight, so they need not fit
     into memory. For the same reason they cannot be checked as a whole beforehand: a bad record is
     set aside, the others go on, and at the end ``bad_rows="raise"`` raises `UploadError`.
+    A stream may write to one id several times; with ``order="ordered"`` the last record wins.
 
     Parameters
     ----------

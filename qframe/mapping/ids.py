@@ -174,10 +174,12 @@ def resolve_ids(frame: pd.DataFrame, ids: Any, bad: BadRows) -> ResolvedIds:
 
 
 def resolve_record_ids(cells: NDArray[np.object_], bad: BadRows) -> Ids:
-    """Check the ids of records."""
-    resolved = _objects(cells, "id", RECORD_REMEDY, bad)
-    _note_duplicates(resolved, "id", RECORD_REMEDY, bad)
-    return resolved
+    """Check the ids of records.
+
+    A stream may write to one id several times: nobody sees all of it at once, and whether two such
+    records meet in one batch would be chance.
+    """
+    return _objects(cells, "id", RECORD_REMEDY, bad)
 
 
 def _array(frame: pd.DataFrame, ids: Any) -> pd.Series[Any]:
