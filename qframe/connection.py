@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -281,7 +283,7 @@ def _folder(text: str, credentials: tuple[object, object]) -> str:
 
 
 _lock = threading.Lock()
-_memory: tempfile.TemporaryDirectory[str] | None = None
+_memory: str | None = None
 _said: set[str] = set()
 
 
@@ -290,8 +292,14 @@ def _memory_folder() -> str:
     global _memory
     with _lock:
         if _memory is None:
-            _memory = tempfile.TemporaryDirectory(prefix="qframe-", ignore_cleanup_errors=True)
-        return _memory.name
+            _memory = tempfile.mkdtemp(prefix="qframe-")
+            atexit.register(_remove, _memory, os.getpid())
+        return _memory
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # a forked child that ends leaves its parent's data alone
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _say_once(sentence: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -269,7 +270,17 @@ def choose(progress: Progress) -> Display:
         raise InputError(f"progress={progress!r}: 'auto', True, False or a callable")
     if _in_notebook():
         return Output()
-    return Bar() if sys.stderr is not None and sys.stderr.isatty() else Lines()
+    return Bar() if _on_terminal() else Lines()
+
+
+def _on_terminal() -> bool:
+    """Whether a bar can be seen: tqdm draws nothing on a terminal that has no width."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except OSError:  # a terminal in name only, whose width nobody knows
+        return True
 
 
 def _in_notebook() -> bool:

@@ -71,7 +71,7 @@ NS = ["2024-05-01T12:00:00.123456789", "2024-05-01T12:00:00.123456", "2024-05-01
 TABLE: dict[str, tuple[pd.Series[Any], list[Any]]] = {
     # None, NaN, NaT, pd.NA
     "missing objects": (
-        cells(None, float("nan"), pd.NaT, pd.NA, np.datetime64("NaT"), np.float32("nan"), "x"),
+        cells(None, float("nan"), pd.NaT, pd.NA, np.datetime64("NaT", "s"), np.float32("nan"), "x"),
         [None, None, None, None, None, None, "x"],
     ),
     "missing only": (cells(None, None), [None, None]),
