@@ -964,7 +964,7 @@ def test_bad_rows_are_refused_or_set_aside(con: qframe.Connection, collection: s
         (5, "column 'v'"),
         (8, "column 'price'"),
     ]
-    for found, reason in zip(skipped, ("NaN at position 1", "3 numbers", "inf"), strict=True):
+    for found, reason in zip(skipped, ("NaN at position 1", "size 3", "inf"), strict=True):
         assert reason in found["reason"]
     assert report.attrs["upload"]["rows"] == 10
     assert report["points"].tolist() == [3, 3, 1]

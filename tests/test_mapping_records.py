@@ -80,7 +80,7 @@ def test_named_vectors_may_be_missing() -> None:
         ({"id": 1.5, "vector": [0, 0]}, "id", "1.5 is a float"),
         ({"id": [1], "vector": [0, 0]}, "id", "[1] is a list"),
         ({"vector": [0, 0]}, "id", "no id"),
-        ({"id": 9, "vector": [0, 0, 0]}, "vector", "holds 3 numbers, expected 2"),
+        ({"id": 9, "vector": [0, 0, 0]}, "vector", "has size 3, expected 2"),
         ({"id": 9, "vector": [0, float("nan")]}, "vector", "holds NaN at position 1"),
         ({"id": 9, "vector": ["a", "b"]}, "vector", "holds str 'a' at position 0, not a number"),
         ({"id": 9}, "vector", "no vector"),

@@ -67,8 +67,8 @@ def _refused(frame: pd.DataFrame, vectors: Any, found: str, column: str = "colum
 @pytest.mark.parametrize(
     ("cell", "found"),
     [
-        ([1.0, 2.0, 3.0], "holds 3 numbers, expected 2"),
-        ([1.0], "holds 1 numbers, expected 2"),
+        ([1.0, 2.0, 3.0], "has size 3, expected 2"),
+        ([1.0], "has size 1, expected 2"),
         ([], "an empty vector"),
         (np.array([], np.float32), "an empty vector"),
         ([1.0, float("nan")], "holds NaN at position 1"),
@@ -143,8 +143,8 @@ def test_a_bad_number_in_a_wide_frame() -> None:
 def test_arrow_lists_of_several_lengths() -> None:
     """Ragged rows, inner nulls and missing lists of an Arrow column are named."""
     for cell, found in (
-        ([1.0], "holds 1 numbers, expected 2"),
-        ([], "holds 0 numbers, expected 2"),
+        ([1.0], "has size 1, expected 2"),
+        ([], "has size 0, expected 2"),
         ([1.0, None], "holds NaN at position 1"),
         (None, "no vector"),
     ):
@@ -177,7 +177,7 @@ def test_the_wrong_model_is_told_from_a_wrong_row() -> None:
             _resolve(frame, vectors, info=DENSE3, bad_rows="skip")
         _says(caught.value, "holds vectors of 2 numbers", "collection 'films' takes 3", "model")
     frame = _cells([[1.0, 2.0], [1.0, 2.0], [1.0, 2.0, 3.0], [1.0, 2.0]])
-    with pytest.raises(BadRowsError, match="row 'w': holds 2 numbers, expected 3"):
+    with pytest.raises(BadRowsError, match="row 'w': has size 2, expected 3"):
         _resolve(frame, info=DENSE3)
     assert _resolve(frame, info=DENSE3, bad_rows="skip").points.kept.tolist() == [2]
 
@@ -275,8 +275,8 @@ def test_an_empty_frame() -> None:
         ([[1.0, 2.0], [3.0]], "the inner lists differ in length"),
         ([], "holds no vectors"),
         (np.empty((0, 2)), "holds no vectors"),
-        ([[1.0, 2.0, 3.0]], "holds vectors of 3 numbers, expected 2"),
-        (np.ones((2, 3)), "holds vectors of 3 numbers, expected 2"),
+        ([[1.0, 2.0, 3.0]], "holds vectors of size 3, expected 2"),
+        (np.ones((2, 3)), "holds vectors of size 3, expected 2"),
         ([[1.0, np.nan]], "holds NaN at position 0, 1"),
         (np.array([[1.0, 2.0], [1e39, 0.0]]), "holds 1e+39 at position 1, 0, beyond float32"),
         ([1.0, 2.0], "holds 1 dimension, expected 2"),
@@ -300,7 +300,7 @@ def test_a_bad_multivector_is_named(cell: Any, found: str) -> None:
     ("cell", "found"),
     [
         ([[1.0, 2.0], [3.0]], "the inner lists differ in length"),
-        ([[1.0]], "holds vectors of 1 numbers, expected 2"),
+        ([[1.0]], "holds vectors of size 1, expected 2"),
         ([], "holds no vectors"),
         ([[1.0, None]], "holds None at position 0, 1"),
         (None, "no vector"),
@@ -469,7 +469,7 @@ def test_dense_vectors_of_every_source() -> None:
 
 def test_lists_of_lists_of_several_lengths() -> None:
     """A ragged list of vectors is refused by row, not as a whole."""
-    with pytest.raises(BadRowsError, match=r"row 'y': holds 1 numbers, expected 2"):
+    with pytest.raises(BadRowsError, match=r"row 'y': has size 1, expected 2"):
         _resolve(_cells([None] * 3), [[1.0, 2.0], [1.0, 2.0], [1.0]])
 
 

@@ -306,7 +306,7 @@ def note_lengths(
     bad.add_all(
         np.flatnonzero(wrong).tolist(),
         source.noun,
-        lambda position: f"holds {lengths[position]} numbers, expected {right}",
+        lambda position: f"has size {lengths[position]}, expected {right}",
         "vectors of one name have one size: mend or drop these rows",
     )
 
@@ -376,7 +376,7 @@ def _fault(cell: Any, size: int) -> str | None:
         cell = cell.tolist()
     reason = sequence_fault(cell, 1)
     if reason is None and len(cell) != size:
-        return f"holds {len(cell)} numbers, expected {size}"
+        return f"has size {len(cell)}, expected {size}"
     return reason
 
 

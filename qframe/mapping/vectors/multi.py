@@ -258,7 +258,7 @@ def _fault(cell: Any, size: int) -> str | None:
         return reason
     vectors, numbers = np.shape(cell)
     if numbers != size:
-        return f"holds vectors of {numbers} numbers, expected {size}"
+        return f"holds vectors of size {numbers}, expected {size}"
     if vectors * numbers > MAX_NUMBERS:
         return f"holds {vectors * numbers:,} numbers, {MAX_NUMBERS:,} at the most"
     return None
