@@ -19,11 +19,12 @@ in the direction that the data takes::
     transports/  sessions, channels and shards; foreign errors become ours here, and only here
     stores/      collections: made, described, read back
     _wire/       the messages of proto/
-    address, connection, schema, write, retry, progress, report, errors, read, accessor, version
+    address, arguments, connection, schema, write, retry, progress, report, errors, read, accessor,
+    version
 
-A module imports only from those before it: version, errors <- address, points, schema, write,
-report, retry, batches <- mapping, encoding <- transports <- uploaders, stores <- connection <-
-pool, progress <- target, sending <- upload, read <- accessor. REST, gRPC and the embedded engine
+A module imports only from those before it: version, errors <- arguments, address, points, schema,
+write, report, retry, batches <- mapping, encoding <- transports <- uploaders, stores <- connection
+<- pool, progress <- target, sending <- upload, read <- accessor. REST, gRPC and the embedded engine
 never meet.
 """
 

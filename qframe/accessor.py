@@ -9,7 +9,6 @@ import pandas as pd
 
 from qframe import upload as _upload
 from qframe.connection import Con
-from qframe.errors import InputError
 from qframe.pool import Kind
 from qframe.progress import Progress
 from qframe.retry import Retry
@@ -27,12 +26,7 @@ class QdrantAccessor:
     """
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        if isinstance(frame.columns, pd.MultiIndex):
-            # pandas shows the error of an accessor only when it is an AttributeError's cause.
-            raise InputError(
-                "the frame's columns have several levels, and a payload's keys are strings; "
-                'df.columns = [".".join(map(str, c)) for c in df.columns] joins them'
-            )
+        # Nothing is checked here: pandas makes accessors for `dir(df)` too, of any frame.
         self._frame = frame
 
     def upload(

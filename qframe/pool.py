@@ -20,7 +20,8 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import IO, Any, Generic, Literal, Protocol, Self, TypeVar
 
-from qframe.errors import InputError, WorkerDied
+from qframe.arguments import check_choice, whole_number
+from qframe.errors import WorkerDied
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,10 +43,8 @@ class Worker(Protocol[Item_contra, Result_co]):
 
 def check_workers(num_workers: int, kind: str) -> None:
     """Raise InputError unless a pool can have so many workers of this kind."""
-    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1:
-        raise InputError(f"workers={num_workers!r}: a whole number, 1 or more")
-    if kind not in ("thread", "process"):
-        raise InputError(f"worker_kind={kind!r}: 'thread' or 'process'")
+    whole_number("workers", num_workers, least=1)
+    check_choice("worker_kind", kind, ("thread", "process"))
 
 
 class _Signal(Enum):

@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from qframe.arguments import whole_number
 from qframe.connection import Con, resolve
 from qframe.errors import CollectionNotFound, InputError, SchemaMismatch
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.ids import resolve_ids
+from qframe.mapping.ids import resolve_record_ids
+from qframe.mapping.values import INT64_MAX, INT64_MIN
 from qframe.mapping.vectors import cell_kind
 from qframe.mapping.vectors.multi import matrix
-from qframe.mapping.vectors.source import sequence_fault, to_float32
-from qframe.mapping.vectors.sparse import fault, parts
+from qframe.mapping.vectors.source import objects, sequence_fault, to_float32
+from qframe.mapping.vectors.sparse import fault, is_matrix, parts
 from qframe.points import VectorKind
 from qframe.schema import CollectionInfo
 from qframe.stores.base import Store, StoredPoint, StoredVector
@@ -42,7 +44,7 @@ def read_collection(
     collection : str
     con : str, path, Connection or None
         As in `upload`.
-    ids : array-like, optional
+    ids : int, str, UUID or array-like of these, optional
         Which points, in this order. Those that do not exist are left out, and stand in
         ``attrs["missing_ids"]``. None is all points, in the order of their ids.
     limit : int, optional
@@ -56,7 +58,8 @@ def read_collection(
         payload key, missing where a point has none, or null; then a column for each vector by its
         name (the unnamed one is ``vector``): float32 arrays of shape (size,), or of shape
         (vectors, size) for multivectors, or ``{"indices", "values"}`` for sparse ones. A payload
-        key that has the name of a vector comes as ``payload.<key>``.
+        key that has the name of a vector comes as ``payload.<key>``. Where a named vector is
+        called ``vector``, the unnamed one has its own name, the empty string.
 
     Raises
     ------
@@ -74,7 +77,8 @@ def read_collection(
     0   Alien  [3.0, 4.0]
     1    Heat  [0.0, 2.0]
     """
-    _check_limit(limit)
+    if limit is not None:
+        limit = whole_number("limit", limit, least=0)
     with resolve(con).store() as store:
         info = _describe(store, collection)
         if ids is None:
@@ -103,7 +107,7 @@ def search(
     collection : str
     vector : array-like
         Shape (size,); or shape (vectors, size) for a multivector; or ``{"indices", "values"}``
-        for a sparse one.
+        or a scipy.sparse matrix of one row for a sparse one.
     con : str, path, Connection or None
         As in `upload`.
     limit : int, default 10
@@ -132,19 +136,13 @@ def search(
     id
     0     4.0  Alien
     """
-    _check_limit(limit)
+    limit = whole_number("limit", limit, least=0)
     with resolve(con).store() as store:
         info = _describe(store, collection)
         name = _using(info, using)
         query = _query(vector, info, name)
         points = store.search(collection, query, limit=limit, using=name, with_vectors=with_vectors)
     return _to_frame(points, info, with_vectors, scores=True)
-
-
-def _check_limit(limit: object) -> None:
-    is_whole = isinstance(limit, int) and not isinstance(limit, bool)
-    if limit is not None and not (is_whole and limit >= 0):  # type: ignore[operator]
-        raise InputError(f"limit={limit!r}: a whole number of points, 0 or more")
 
 
 def _describe(store: Store, collection: str) -> CollectionInfo:
@@ -173,13 +171,15 @@ def _retrieve(
     store: Store, collection: str, ids: Any, limit: int | None, with_vectors: bool
 ) -> tuple[list[StoredPoint], list[Any]]:
     """Read points in the order asked for; return those that do not exist too."""
-    array = np.empty(len(ids), dtype=object)
-    array[:] = list(ids)
-    frame = pd.DataFrame(index=pd.RangeIndex(len(ids)))
-    bad = BadRows(frame.index, noun="id")
-    wanted = resolve_ids(frame, array, bad).ids.tolist()
+    listed = [ids] if np.ndim(ids) == 0 else list(ids)
+    bad = BadRows(pd.RangeIndex(len(listed)), noun="id")
+    wanted = resolve_record_ids(objects(listed), bad).tolist()
     if bad:
-        raise bad.error("ids: ")
+        found_bad = bad.to_json()[0]
+        raise InputError(
+            f"ids: the one at position {found_bad['position']}: {found_bad['reason']}; "
+            "an id is an unsigned integer or a UUID"
+        )
     wanted = wanted if limit is None else wanted[:limit]
     found: dict[int | str, StoredPoint] = {}
     for start in range(0, len(wanted), PAGE):
@@ -210,6 +210,9 @@ def _using(info: CollectionInfo, using: str | None) -> str:
 def _query(vector: Any, info: CollectionInfo, name: str) -> StoredVector:
     """Check the vector of a search against the collection's."""
     schema = info.vectors[name]
+    if is_matrix(vector) and vector.shape[0] == 1:
+        row = vector.tocsr()
+        vector = {"indices": row.indices, "values": row.data}
     kind = cell_kind(vector)
     if kind is VectorKind.DENSE and schema.kind is VectorKind.MULTI:
         vector, kind = [vector], VectorKind.MULTI  # one vector is a multivector of one
@@ -245,8 +248,9 @@ def _to_frame(
         columns[SCORE] = np.array([point.score for point in points], dtype=np.float64)
     vectors: dict[str, Any] = {}
     if with_vectors:
+        unnamed = "" if VECTOR in info.vectors else VECTOR
         for name in info.vectors:
-            vectors[name or VECTOR] = _objects([_cell(point.vectors.get(name)) for point in points])
+            vectors[name or unnamed] = objects([_cell(point.vectors.get(name)) for point in points])
     keys = dict.fromkeys(key for point in points for key in point.payload)
     for key in keys:
         label = f"payload.{key}" if key in vectors or key in columns else key
@@ -259,7 +263,7 @@ def _to_frame(
 def _index(ids: list[int | str]) -> Any:
     """Return integer ids as int64, or uint64 where they need it; mixed ones as objects."""
     if any(isinstance(point_id, str) for point_id in ids):
-        return _objects(ids)
+        return objects(ids)
     wide = any(point_id > 2**63 - 1 for point_id in ids)  # type: ignore[operator]
     return np.array(ids, dtype=np.uint64 if wide else np.int64)
 
@@ -268,13 +272,6 @@ def _cell(vector: StoredVector | None) -> Any:
     if isinstance(vector, tuple):
         return {"indices": vector[0], "values": vector[1]}
     return vector
-
-
-def _objects(cells: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.object_]]:
-    array = np.empty(len(cells), dtype=object)
-    for at, cell in enumerate(cells):
-        array[at] = cell
-    return array
 
 
 def _payload(cells: list[Any]) -> Any:
@@ -288,9 +285,12 @@ def _payload(cells: list[Any]) -> Any:
     if kinds == {bool}:
         return pd.array(cells, dtype="bool" if complete else "boolean")
     if kinds == {int}:
-        return pd.array(cells, dtype="int64" if complete else "Int64")
+        numbers = [cell for cell in cells if cell is not None]
+        if max(numbers) <= INT64_MAX and min(numbers) >= INT64_MIN:
+            return pd.array(cells, dtype="int64" if complete else "Int64")
+        return objects(cells)  # written by others: over REST, integers go up to 2**64 - 1
     if kinds == {float}:
         return np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
     if kinds == {str}:
         return pd.Series(cells).array
-    return _objects(cells)
+    return objects(cells)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from qframe.arguments import check_choice
 from qframe.batches import Batch
 from qframe.connection import Connection
 from qframe.errors import InputError, QframeError, UploadError, UploadInterrupted
@@ -25,12 +26,6 @@ DRAIN_SECONDS = 2.0
 """How long a stopped upload waits for the answers of requests in flight."""
 
 Order = Literal["unordered", "semi-ordered", "ordered"]
-
-
-def check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Raise InputError unless an argument is one of its values."""
-    if value not in allowed:
-        raise InputError(f"{name}={value!r}: one of {', '.join(map(repr, allowed))}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,7 +95,7 @@ class Sending:
         self._collection = collection
         self._gate = Gate()
         self._kind = worker_kind
-        self._workers = WORKERS if workers is None else workers
+        self._workers = WORKERS if workers is None else int(workers)
         if connection.transport == "embedded":
             # More writers are slower (1: 34-38k points/s, 2: 25-28k), and a store has one process.
             self._kind, self._workers = "thread", 1
@@ -285,14 +280,14 @@ class Run:
         total = sum(counts.values())
         arrived = counts["applied"] + counts["acknowledged"]
         found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-        lead = (
-            f"{total - arrived:,} of {total:,} points did not arrive"
-            if arrived < total or not total
-            else f"all {total:,} points that were sent arrived"
-        )
-        lines = [
-            f"{lead} in {self.collection!r} at {self.connection.target} ({found or 'none sent'})"
-        ]
+        if not total:
+            lead = "no point was sent to"
+        elif arrived < total:
+            lead = f"{total - arrived:,} of {total:,} points did not arrive in"
+        else:
+            lead = f"all {total:,} points that were sent arrived in"
+        note = f" ({found})" if found else ""
+        lines = [f"{lead} {self.collection!r} at {self.connection.target}{note}"]
         if error is not None:
             where = (
                 ""

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from qframe.arguments import whole_number
 from qframe.batches import BATCH_SIZE, MAX_BATCH_BYTES, Limits
 from qframe.connection import Connection
 from qframe.errors import CollectionExists, InputError, SchemaMismatch
@@ -75,6 +76,8 @@ class Target:
             )
         self._replaces = found is not None and if_exists == "replace"
         self.info = None if self._replaces else found
+        if self.info is not None:
+            self._check_distances(self.info)
         self.created = False
 
     def check_options(self, write: WriteOptions) -> None:
@@ -103,10 +106,10 @@ class Target:
 
     def limits(self, batch_size: int | None, max_batch_bytes: int | None) -> Limits:
         """Return the limits of a batch: the caller's, within the collection's."""
-        for name, value in (("batch_size", batch_size), ("max_batch_bytes", max_batch_bytes)):
-            is_whole = isinstance(value, int) and not isinstance(value, bool)
-            if value is not None and not (is_whole and value > 0):
-                raise InputError(f"{name}={value!r}: a whole number, 1 or more")
+        if batch_size is not None:
+            batch_size = whole_number("batch_size", batch_size, least=1)
+        if max_batch_bytes is not None:
+            max_batch_bytes = whole_number("max_batch_bytes", max_batch_bytes, least=1)
         most = None if self.info is None else self.info.max_batch_points
         if most is not None and batch_size is not None and batch_size > most:
             raise SchemaMismatch(
@@ -121,7 +124,7 @@ class Target:
         info = self.info
         if info is None:
             return
-        if bare_ids and info.points:
+        if bare_ids and points and info.points:
             raise InputError(
                 f"ids: the frame's index just counts its rows, and collection {info.name!r} holds "
                 f"{info.points:,} points already, which these ids would overwrite. "
@@ -187,6 +190,23 @@ class Target:
             schemas[name] = VectorSchema(column.kind, column.size, distance, settings)
         rest = {k: v for k, v in self._config.items() if k not in ("vectors", "sparse_vectors")}
         return CollectionSchema(schemas, rest)
+
+    def _check_distances(self, info: CollectionInfo) -> None:
+        """Raise when the call asks for another distance than the collection has.
+
+        "cosine" alone is what callers have who said nothing, so it fits every collection.
+        """
+        for name, distance in self._distances().items():
+            if name is None and distance == "cosine":
+                continue
+            for known, schema in info.vectors.items():
+                if name in (None, known) and schema.distance not in (None, distance):
+                    raise SchemaMismatch(
+                        f"distance={distance!r}: collection {info.name!r} compares "
+                        f"{f'the vector {known!r}' if known else 'its vectors'} by "
+                        f'{schema.distance}, for good; leave distance out, or if_exists="replace" '
+                        "makes the collection anew"
+                    )
 
     def _check_settings(self) -> None:
         known = ["vectors", "sparse_vectors", *SETTINGS]

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from qframe.arguments import check_choice
 from qframe.batches import iterate_batches
 from qframe.connection import Con, resolve
 from qframe.errors import InputError
@@ -16,7 +17,7 @@ from qframe.mapping.stream import RecordStream
 from qframe.pool import Kind
 from qframe.progress import Progress, choose
 from qframe.retry import Retry
-from qframe.sending import Order, Sending, check_choice
+from qframe.sending import Order, Sending
 from qframe.target import Target
 from qframe.write import ShardKey, WriteOptions
 

@@ -39,11 +39,12 @@ def test_every_argument_is_handed_on(
     assert given == wanted
 
 
-def test_levels_of_columns_are_refused() -> None:
-    """A frame whose columns have levels is told how to join them."""
-    frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")]))
-    with pytest.raises(InputError, match=r"several levels.*\.join\(map\(str, c\)\)"):
-        frame.qdrant  # noqa: B018 - the access itself raises
+def test_levels_of_columns_are_no_payload_keys(tmp_path: Path) -> None:
+    """A frame whose columns have levels is told how to name them."""
+    columns = pd.MultiIndex.from_tuples([("a", "x"), ("a", "y"), ("b", "z")])
+    frame = pd.DataFrame([[1, 2, 3]], columns=columns)
+    with pytest.raises(InputError, match=r"key \('b', 'z'\) is a tuple.*df\.columns\.map\(str\)"):
+        frame.qdrant.upload("films", tmp_path, vectors=[("a", "x"), ("a", "y")])
 
 
 def test_a_frame_is_not_changed(tmp_path: Path) -> None:
@@ -59,3 +60,10 @@ def test_something_else_than_a_frame() -> None:
     """The function says what its first argument was, and where records go."""
     with pytest.raises(InputError, match=r"is a list, not a DataFrame.*upload_points"):
         qframe.upload([{"id": 1}], "films", ":memory:", vectors="v")  # type: ignore[arg-type]
+
+
+def test_any_frame_can_still_be_looked_at() -> None:
+    """Importing qframe changes nothing for frames that it could not upload."""
+    frame = pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_product([["a"], ["x", "y"]]))
+    assert "qdrant" in dir(frame)
+    assert hasattr(frame, "qdrant")

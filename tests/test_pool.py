@@ -249,5 +249,5 @@ def test_a_number_of_workers_that_cannot_be(workers: Any) -> None:
 
 def test_a_kind_of_workers_that_cannot_be() -> None:
     """Both kinds are named."""
-    with pytest.raises(InputError, match="worker_kind='fork': 'thread' or 'process'"):
+    with pytest.raises(InputError, match="worker_kind='fork': one of 'thread', 'process'"):
         ParallelWorkerPool(1, Square, "fork")  # type: ignore[arg-type]

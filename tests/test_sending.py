@@ -260,7 +260,7 @@ def test_records_set_aside_are_raised_at_the_end(tmp_path: Path) -> None:
         ({"missing": "skip"}, "missing='skip'"),
         ({"if_exists": "overwrite"}, "if_exists='overwrite': 'append' adds"),
         ({"order": "sorted"}, "order='sorted': one of 'unordered', 'semi-ordered', 'ordered'"),
-        ({"worker_kind": "fork"}, "worker_kind='fork': 'thread' or 'process'"),
+        ({"worker_kind": "fork"}, "worker_kind='fork': one of 'thread', 'process'"),
         ({"ordering": "strict"}, "ordering='strict': one of 'weak', 'medium', 'strong'"),
         ({"update_mode": "insert"}, "update_mode='insert': one of 'upsert', 'insert_only'"),
         ({"distance": "l2"}, "distance='l2': one of 'cosine', 'dot', 'euclid', 'manhattan'"),

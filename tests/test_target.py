@@ -194,3 +194,22 @@ def test_a_server_that_is_too_old(tmp_path: Path) -> None:
             assert f"{option} needs Qdrant {since}" in str(caught.value)
             assert "is 1.15.3" in str(caught.value)
         assert old.log() == []
+
+
+def test_another_distance_than_the_collection_has(tmp_path: Path) -> None:
+    """Asking an existing collection for another distance is refused; saying nothing is not."""
+    frame = pd.DataFrame({"n": [1], "v": [[1.0, 2.0]]})
+    frame.qdrant.upload("films", tmp_path, vectors="v", ids="n", distance="dot", progress=False)
+    frame.qdrant.upload("films", tmp_path, vectors="v", ids="n", progress=False)
+    with pytest.raises(qframe.SchemaMismatch, match=r"distance='euclid'.*by dot.*leave distance"):
+        frame.qdrant.upload(
+            "films", tmp_path, vectors="v", ids="n", distance="euclid", progress=False
+        )
+
+
+def test_nothing_to_append_overwrites_nothing(tmp_path: Path) -> None:
+    """An empty frame is no danger to the points that are there, whatever its index."""
+    frame = pd.DataFrame({"v": [[1.0, 2.0]]})
+    frame.qdrant.upload("films", tmp_path, vectors="v", progress=False)
+    report = frame.iloc[:0].qdrant.upload("films", tmp_path, vectors="v", progress=False)
+    assert len(report) == 0
