@@ -13,7 +13,7 @@ from qframe.mapping.badrows import SHOWN, BadRows
 def _three(noun: str = "row") -> BadRows:
     bad = BadRows(pd.Index(["p", "q", "r", "s"]), noun)
     bad.add(2, "b", "is bent", "straighten it")
-    bad.add_all([0, 2], "a", lambda position: f"is {position}", "fill it")
+    bad.add_all([0, 2], "a", (f"is {position}" for position in (0, 2)), "fill it")
     return bad
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def _says(error: BaseException, *parts: str) -> None:
         (2.5, "2.5 is a float"),
         (3.0, "3.0 is a float"),
         ("A-1", "'A-1' is no UUID"),
-        ("12", "'12' is no UUID; .astype('uint64') makes a number of it"),
+        ("12", "'12' is no UUID; int() makes a number of it"),
         ("", "'' is no UUID"),
         ([1], "[1] is a list"),
         (pd.Timestamp("2024-05-01"), "Timestamp('2024-05-01 00:00:00') is a Timestamp"),
@@ -369,3 +370,116 @@ def test_several_rows_of_one_kind_are_counted() -> None:
     _says(caught.value, "1,000 of 1,001 rows", "row 2: -998 is negative", "… and 997 more")
     assert "row 3:" not in str(caught.value)
     assert caught.value.rows["position"].tolist() == list(range(1000))
+
+
+def _keyed(cells: Any, **options: Any) -> list[int | str]:
+    return _ids(pd.DataFrame({"k": cells}), qframe.uuid5("k"), payload=[], **options)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        np.array([Decimal(1), Decimal("2.0")], dtype=object),
+        pd.Categorical([1.0, 2.0]),
+        np.array([1.0, 2.0], dtype=object),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_whole_numbers_that_are_no_integers_are_no_keys(cells: Any) -> None:
+    """Floats and Decimals are refused whatever holds them; the advice gives the integers' ids."""
+    with pytest.raises(BadRowsError) as caught:
+        _keyed(cells)
+    _says(caught.value, "row 0: the float 1.0", '.astype("Int64") makes integers')
+    assert _keyed(pd.Series(cells).astype("Int64")) == _keyed([1, 2])
+
+
+def test_floats_within_keys_are_refused() -> None:
+    """A float in a list or object is no better than one in a cell."""
+    for cell in ([1, [2.5]], {"a": 2.5}):
+        with pytest.raises(BadRowsError, match=r"row 1: the float 2\.5"):
+            _keyed(pd.Series([["a"], cell], dtype=object))
+
+
+def test_a_key_that_no_payload_holds_is_listed_once() -> None:
+    """What the payload says of a key column is not said again of the keys."""
+    with pytest.raises(BadRowsError) as caught:
+        _keyed(np.array([2**63, 2**63, 1], dtype=np.uint64))
+    assert caught.value.rows["position"].tolist() == [0, 1]
+
+
+def test_keys_keep_nanoseconds() -> None:
+    """Times of day that differ in a nanosecond are two keys."""
+    times = pa.array([1000, 1001], pa.time64("ns"))
+    assert len(set(_keyed(pd.Series(times, dtype=pd.ArrowDtype(times.type))))) == 2
+
+
+def test_uuid5_takes_columns_one_by_one() -> None:
+    """A list of columns is told how it is written."""
+    with pytest.raises(InputError, match=r"one by one: qframe\.uuid5\('k', 'l'\)"):
+        qframe.uuid5(["k", "l"])  # type: ignore[arg-type]
+
+
+def test_arrow_uuids_are_ids() -> None:
+    """A column of Arrow's own UUIDs is read as such, and may be a key."""
+    if not hasattr(pa, "uuid"):
+        pytest.skip("this pyarrow has no UUIDs")
+    uuids = pa.array([U[0].bytes, U[1].bytes], pa.uuid())
+    cells = pd.Series(uuids, dtype=pd.ArrowDtype(uuids.type))
+    assert _ids(_frame(cells)) == [str(U[0]), str(U[1])]
+    assert _keyed(cells) == _keyed(np.array(U[:2], dtype=object))
+
+
+def test_text_ids_are_sent_to_integers_only_where_that_works() -> None:
+    """Digits among other text lead to uuid5, and so do numbers too large."""
+    for cells in (["1", "abc"], [str(2**64)]):
+        with pytest.raises(InputError, match=r"ids=qframe\.uuid5\('id'\)"):
+            _resolve(_frame(cells))
+    with pytest.raises(InputError, match="makes numbers of digits, once no row lacks one"):
+        _resolve(_frame(["1", None]))
+
+
+def test_nameless_indexes_lead_to_names() -> None:
+    """The advice for an index without a name gives the names that pandas will make."""
+    levels = _frame([1]).set_index(pd.MultiIndex.from_tuples([("a", 1)]))
+    with pytest.raises(InputError, match=r"uuid5\('level_0', 'level_1'\)"):
+        _resolve(levels, None)
+    assert len(_ids(levels.reset_index(), qframe.uuid5("level_0", "level_1"))) == 1
+    text = _frame([1], index=["a"])
+    with pytest.raises(InputError) as caught:
+        _resolve(text, None)
+    _says(caught.value, "df.rename_axis(\"key\").reset_index(), then ids=qframe.uuid5('key')")
+    assert len(_ids(text.rename_axis("key").reset_index(), qframe.uuid5("key"))) == 1
+
+
+def test_the_name_of_the_index_is_no_column() -> None:
+    """Naming the index as if it were a column leads to the index, or to reset_index."""
+    frame = _frame([1, 2]).set_index("id")
+    with pytest.raises(InputError) as caught:
+        _resolve(frame)
+    _says(caught.value, "'id'", "it names the index", "df.reset_index()", "leave ids out")
+    with pytest.raises(InputError, match=r"it names the index: df\.reset_index\(\) makes"):
+        _resolve(frame, qframe.uuid5("id"))
+
+
+def test_duplicates_have_a_way_out() -> None:
+    """Two rows of one id are told how to keep one of them, each source its own."""
+    frame = _frame([4, 4, 5])
+    for rows, ids, way_out in (
+        (frame, "id", "df.drop_duplicates('id')"),
+        (frame.set_index("id"), None, "df[~df.index.duplicated()]"),
+        (frame, [4, 4, 5], "df[~pd.Series(ids).duplicated().to_numpy()]"),
+        (frame, qframe.uuid5("id"), "df.drop_duplicates(['id'])"),
+    ):
+        with pytest.raises(BadRowsError) as caught:
+            _resolve(rows, ids)
+        _says(caught.value, way_out)
+        left = eval(way_out, {"df": rows, "pd": pd, "ids": ids})
+        assert len(left) == 2
+
+
+def test_only_rows_that_would_be_sent_are_duplicates() -> None:
+    """A row is not set aside for the id of one that is set aside itself."""
+    frame = _frame([1, 1, 2, 2]).assign(n=[np.inf, 1.0, 1.0, 2.0])
+    for ids in ("id", qframe.uuid5("id")):
+        mapped = _resolve(frame, ids, bad_rows="skip")
+        assert [finding["position"] for finding in mapped.skipped] == [0, 3]

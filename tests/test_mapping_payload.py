@@ -117,13 +117,13 @@ def test_columns_become_keys() -> None:
     [
         (b"ab", "bytes b'ab'", "base64"),
         (bytearray(b"ab"), "bytearray", "base64"),
-        ({1, 2}, "set {1, 2}", ".map(sorted)"),
-        (frozenset([1]), "frozenset", ".map(sorted)"),
+        ({1, 2}, "set {1, 2}", '.map(sorted, na_action="ignore")'),
+        (frozenset([1]), "frozenset", '.map(sorted, na_action="ignore")'),
         (dt.timedelta(1), "timedelta", ".dt.total_seconds()"),
         (np.timedelta64(5, "s"), "timedelta", ".dt.total_seconds()"),
         (pd.Timedelta("1h"), "Timedelta", ".dt.total_seconds()"),
         (pd.Period("2024-05", "M"), "Period", ".dt.to_timestamp()"),
-        (pd.Interval(0, 1), "Interval", ".left and .right"),
+        (pd.Interval(0, 1), "Interval", ".array.left and .array.right"),
         (1j, "complex 1j", "real and imaginary"),
         (np.complex64(1j), "complex64", "real and imaginary"),
         (np.inf, "inf", "np.nan"),
@@ -131,16 +131,16 @@ def test_columns_become_keys() -> None:
         (np.float32("inf"), "inf", "np.nan"),
         ([1, [np.inf]], "inf", "np.nan"),
         (np.array([np.inf]), "inf", "np.nan"),
-        (2**63, "the integer 9223372036854775808, beyond int64", ".astype(str)"),
-        (-(2**63) - 1, "beyond int64", ".astype(str)"),
-        (10**99, "an integer of over 40 digits", ".astype(str)"),
-        (np.array([2**63], np.uint64), "beyond int64", ".astype(str)"),
+        (2**63, "the integer 9223372036854775808, beyond int64", '.astype("string")'),
+        (-(2**63) - 1, "beyond int64", '.astype("string")'),
+        (10**99, "an integer of over 40 digits", '.astype("string")'),
+        (np.array([2**63], np.uint64), "beyond int64", '.astype("string")'),
         ("a\ud800b", "a lone surrogate '\\ud800' at position 1", "encode"),
         ({"a\udfff": 1}, "a lone surrogate '\\udfff'", "encode"),
         (Decimal("0.1234567890123456789"), "which float64 holds as", ".astype(float) rounds"),
-        (Decimal("1e400"), "which float64 holds as inf", ".astype(str)"),
+        (Decimal("1e400"), "which float64 holds as inf", '.astype("string")'),
         (Decimal("Infinity"), "Decimal Infinity", "np.nan"),
-        (dt.time(12, tzinfo=dt.UTC), "a time of day with a zone", ".astype(str)"),
+        (dt.time(12, tzinfo=dt.UTC), "a time of day with a zone", '.astype("string")'),
         (np.datetime64("20000-01-01"), "the time 20000-01-01", "years 1 to 9999"),
         (dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=5))), "calendar", "years 1"),
         ({1: "a"}, "an object with the key 1 of type int", "str(k)"),
@@ -175,8 +175,12 @@ def test_nesting_has_an_end() -> None:
 @pytest.mark.parametrize(
     ("cells", "found", "way_out"),
     [
-        (np.array([1, 2**63, 3], np.uint64), "the integer 9223372036854775808", ".astype(str)"),
-        (pd.array([1, 2**63, None], dtype="UInt64"), "9223372036854775808", ".astype(str)"),
+        (
+            np.array([1, 2**63, 3], np.uint64),
+            "the integer 9223372036854775808",
+            '.astype("string")',
+        ),
+        (pd.array([1, 2**63, None], dtype="UInt64"), "9223372036854775808", '.astype("string")'),
         ([1.5, np.inf, np.nan], "inf", "np.nan"),
         (np.array([1.5, -np.inf, 0], np.float32), "-inf", "np.nan"),
         (pd.array([1.5, np.inf, None], dtype="Float64"), "inf", "np.nan"),
@@ -356,3 +360,79 @@ def test_a_call_without_a_good_row_is_refused() -> None:
     for cells in ([b"a", b"b"], [np.inf, np.inf], [1j, 2j], pd.to_timedelta([1, 2])):
         with pytest.raises(BadRowsError, match="2 of 2 rows"):
             _resolve(pd.DataFrame({"c": cells}), bad_rows="skip")
+
+
+def test_wide_arrow_integers_beside_a_null() -> None:
+    """An unsigned integer beyond int64 is refused beside a missing one, too."""
+    cells = pd.array([2**63, None, 1], dtype=pd.ArrowDtype(pa.uint64()))
+    with pytest.raises(BadRowsError, match="row 0: the integer 9223372036854775808, beyond int64"):
+        _resolve(pd.DataFrame({"c": cells}))
+    frame = pd.DataFrame({"c": cells})
+    assert _payloads(frame, bad_rows="skip") == [{"c": None}, {"c": 1}]
+
+
+def test_masked_cells_are_missing() -> None:
+    """What is masked is null, in a cell and inside of one."""
+    cells = _objects(np.ma.masked, np.ma.array([1, 2], mask=[True, False]), 1)
+    assert _column(cells) == [None, [None, 2], 1]
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_arrow_times_beyond_the_calendar(zone: str | None) -> None:
+    """Years that Python's datetime does not have are refused by row."""
+    times = pa.array([2**60, None, 1], pa.timestamp("us", zone))
+    frame = pd.DataFrame({"c": pd.Series(times, dtype=pd.ArrowDtype(times.type))})
+    with pytest.raises(BadRowsError, match="row 0: the time 38504-08-17T21:30:06"):
+        _resolve(frame)
+    assert len(_payloads(frame, bad_rows="skip")) == 2
+
+
+def test_arrow_times_of_day_keep_nanoseconds() -> None:
+    """A time of day is written to its last digit."""
+    times = pa.array([1000, None, 1001, 10**9], pa.time64("ns"))
+    cells = pd.Series(times, dtype=pd.ArrowDtype(times.type))
+    assert _column(cells) == ["00:00:00.000001", None, "00:00:00.000001001", "00:00:01"]
+
+
+def test_arrow_string_views_are_text() -> None:
+    """Columns of string views are read as other text is."""
+    if not hasattr(pa, "string_view"):
+        pytest.skip("this pyarrow has no string views")
+    views = pa.array(["a", None], pa.string_view())
+    assert _column(pd.Series(views, dtype=pd.ArrowDtype(views.type))) == ["a", None]
+
+
+def test_numbers_beyond_float64() -> None:
+    """A longdouble that float64 cannot hold is refused, in columns, cells and arrays."""
+    big = np.longdouble("1e4000")
+    for cells in (np.array([1, big]), _objects(1, big), _objects(1, np.array([big]))):
+        with pytest.raises(BadRowsError, match="1 of 2 rows"):
+            _resolve(pd.DataFrame({"c": cells}))
+
+
+def test_complex_degrees_are_refused() -> None:
+    """A complex number is no degree of latitude."""
+    with pytest.raises(InputError, match="the column holds complex128, not degrees"):
+        _resolve(pd.DataFrame({"lat": [1j], "lon": [0.0]}), qframe.geo())
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.array([2**63, None], dtype="UInt64"),
+        np.array(["20000-01-01", "NaT"], "datetime64[s]"),
+        pd.period_range("2024", periods=2, freq="M"),
+        pd.interval_range(0, 2),
+        _objects(Decimal("0.1234567890123456789"), None).array,
+        _objects(dt.time(1, tzinfo=dt.UTC), None).array,
+    ],
+    ids=lambda value: str(value.dtype),
+)
+def test_the_way_to_text_works(cells: Any) -> None:
+    """Typing the advice makes text of the cells, and leaves missing ones missing."""
+    frame = pd.DataFrame({"c": cells})
+    with pytest.raises(BadRowsError, match=r"\.astype\(\"string\"\)"):
+        _resolve(frame)
+    missing = frame["c"].isna().tolist()
+    frame["c"] = frame["c"].astype("string")
+    assert [payload["c"] is None for payload in _payloads(frame)] == missing

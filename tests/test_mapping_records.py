@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from qdrant_client.models import PointStruct, SparseVector
 
@@ -142,3 +143,52 @@ def test_chunks_are_drawn_when_they_are_asked_for() -> None:
     assert next(source) == [0, 1, 2]
     assert drawn == [0, 1, 2]
     assert list(source) == [[3, 4, 5], [6]]
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize("first", [0, 100])
+@pytest.mark.parametrize("info", [None, UNNAMED])
+def test_one_record_of_another_kind(at: int, first: int, info: CollectionInfo | None) -> None:
+    """A multivector among dense ones is set aside alone, wherever it stands."""
+    records: list[Any] = [{**GOOD, "id": number} for number in range(3)]
+    records[at] = {"id": at, "vector": [[1.0, 2.0]]}
+    points, skipped = resolve_records(records, first, info)
+    assert _ids(points) == [number for number in range(3) if number != at]
+    assert [s["position"] for s in skipped] == [first + at]
+    assert skipped[0]["reason"] == "holds 2 dimensions, expected 1"
+
+
+def test_one_record_with_a_name_first() -> None:
+    """Most records decide whether vectors have names."""
+    records = [{"id": 1, "vector": {"text": [1.0, 2.0]}}, {**GOOD, "id": 2}, {**GOOD, "id": 3}]
+    points, skipped = resolve_records(records, 0, None)
+    assert _ids(points) == [2, 3]
+    assert "unlike those of other records" in skipped[0]["reason"]
+
+
+def test_later_records_are_judged_one_by_one() -> None:
+    """Once records are on their way, nothing that a chunk shares sets a good record aside."""
+    wrong = [{"id": 4, "vector": {"image": [1.0]}}, {"id": 5, "vector": [1.0]}]
+    points, skipped = resolve_records([*wrong, {"id": 6}], 100, NAMED)
+    assert _ids(points) == [6]
+    assert [s["reason"] for s in skipped] == [
+        "has the name 'image', unlike those of collection 'films'",
+        "has no name, unlike those of collection 'films'",
+    ]
+    for info in (None, UNNAMED):
+        points, skipped = resolve_records(
+            [{"id": 7, "vector": "abc"}, {"id": 8, "vector": []}], 100, info
+        )
+        assert [s["reason"] for s in skipped] == ["str 'abc', not a vector", "an empty vector"]
+    points, skipped = resolve_records([{"id": 9, "vector": [1.0]}], 100, UNNAMED)
+    assert skipped[0]["reason"] == "has size 1, expected 2"
+
+
+def test_labelled_vectors_of_records() -> None:
+    """A Series is its numbers, and a masked number in a payload is null."""
+    record = {"id": 1, "vector": pd.Series([1.0, 2.0], index=["a", "b"])}
+    points, skipped = resolve_records([{**record, "payload": {"a": np.ma.masked}}], 0, UNNAMED)
+    assert skipped == []
+    block = points.block(slice(0, 1))
+    assert block.vectors[""].values.tolist() == [[1, 2]]
+    assert block.payloads() == [{"a": None}]

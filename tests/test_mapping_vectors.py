@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import tracemalloc
 from typing import Any
 
@@ -246,7 +247,7 @@ def test_object_text_is_no_vector() -> None:
         with pytest.raises(InputError, match="an embedding model turns text into vectors"):
             _resolve(frame)
     arrow = pd.DataFrame({"v": pd.array(["a"], dtype=pd.ArrowDtype(pa.string()))})
-    with pytest.raises(InputError, match=r"holds string; vectors are list<float>"):
+    with pytest.raises(InputError, match=r"holds string\[pyarrow\], one value a row"):
         _resolve(arrow)
     with pytest.raises(InputError, match=r"row 'w', and not vectors"):
         _resolve(_cells([{"a": 1}, {"a": 2}]))
@@ -521,3 +522,139 @@ def test_memory_does_not_grow_with_the_vectors() -> None:
         frame = pd.DataFrame({"v": list(np.ones((total, size), np.float32))})
         peaks.append(_python_objects(frame, "v")[1])
     assert peaks[1] - peaks[0] < 15_000 * size * 4 / 10
+
+
+def test_masked_numbers_are_missing() -> None:
+    """The number under a mask is never sent: it is found as NaN, by row and position."""
+    frame = _cells([[0.0]] * 4)
+    mask = np.zeros((4, 2), bool)
+    mask[2, 1] = True
+    masked = np.ma.array(np.ones((4, 2)), mask=mask)
+    _refused(frame, masked, "holds NaN at position 1", "array")
+    _refused(frame, masked.astype(np.int64), "holds NaN at position 1", "array")
+    _refused(frame, masked.reshape(4, 1, 2), "holds NaN at position 0, 1", "array")
+    for rows in (list(masked), [np.array(row) for row in masked[:2]] + list(masked[2:])):
+        _refused(_cells(rows), "v", "holds NaN at position 1")
+    _refused(_cells(list(masked.reshape(4, 1, 2))), "v", "holds NaN at position 0, 1")
+    assert _block(frame, np.ma.array(np.ones((4, 2)))).values.tolist() == [[1, 1]] * 4
+    words = _cells([{"indices": [1], "values": np.ma.array([1.0], mask=[True])}])
+    with pytest.raises(BadRowsError, match="row 'w': holds nan for the index 1"):
+        _resolve(words, {"words": "v"})
+
+
+@pytest.mark.parametrize("info", [None, DENSE3])
+def test_the_first_cell_does_not_decide_the_kind(info: CollectionInfo | None) -> None:
+    """One row of another kind is told as such, first or not, and the others go on."""
+    good = [1.0, 2.0, 3.0]
+    for at in range(3):
+        cells: list[Any] = [good, good, good]
+        cells[at] = [good]
+        with pytest.raises(BadRowsError) as caught:
+            _resolve(_cells(cells), info=info)
+        _says(caught.value, "1 of 3 rows", f"row {LABELS[at]!r}: holds 2 dimensions, expected 1")
+        assert len(_resolve(_cells(cells), info=info, bad_rows="skip").points) == 2
+    with pytest.raises(SchemaMismatch, match="holds multi vectors"):
+        _resolve(_cells([[good]] * 3), info=DENSE3)
+
+
+def test_cells_with_labels_are_vectors() -> None:
+    """A Series or a DataFrame in a cell is its numbers, whatever its labels."""
+    cells = _cells([pd.Series([1.0, 2.0], index=["a", "b"]), pd.Series([3, 4], dtype="Int64")])
+    assert _block(cells).values.tolist() == [[1, 2], [3, 4]]
+    frames = _cells([pd.DataFrame({"a": [1.0], "b": 2.0}), pd.DataFrame([[3.0, 4.0]])])
+    assert _block(frames).lengths.tolist() == [1, 1]
+    with pytest.raises(BadRowsError, match=r"row .x.: holds (NaN|<NA>) at position 1"):
+        _resolve(_cells([[1.0, 2.0], pd.Series([1, None], dtype="Float64")]))
+
+
+@pytest.mark.parametrize("cell", [[True, 0.5], [0.5, True], [0.5, np.bool_(False)]], ids=str)
+def test_booleans_are_refused_wherever_they_stand(cell: list[Any]) -> None:
+    """A boolean among numbers is refused at any position and beside any neighbours."""
+    found = "row 'x': holds booleans, not numbers"
+    for neighbour in ([1.0, 2.0], [1.0]):
+        for frame, vectors in (
+            (_cells([neighbour, cell, [1.0, 2.0], [1.0, 2.0]]), "v"),
+            (_cells([[neighbour], [cell], [[1.0, 2.0]], [[1.0, 2.0]]]), "v"),
+            (_cells([None] * 4), [neighbour, cell, [1.0, 2.0], [1.0, 2.0]]),
+            (_cells([None] * 2), [[[1.0, 2.0]], [cell]]),
+        ):
+            with pytest.raises(BadRowsError) as caught:
+                _resolve(frame, vectors)
+            _says(caught.value, found)
+    words = [{"indices": [1, 2], "values": [0.5, 1.0]}, {"indices": [1, 2], "values": cell}]
+    with pytest.raises(BadRowsError) as caught:
+        _resolve(_cells(words), {"words": "v"})
+    _says(caught.value, found)
+
+
+def test_names_of_columns_in_an_index_or_array() -> None:
+    """An Index or an array of names is a list of columns."""
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0], "c": ["x", "y"]})
+    for names in (frame.columns[:2], np.array(["a", "b"]), frame.select_dtypes("number").columns):
+        assert _block(frame, names).values.tolist() == [[1, 3], [2, 4]]
+    with pytest.raises(InputError, match="no column 'z' in the frame"):
+        _resolve(frame, pd.Index(["a", "z"]))
+
+
+def test_vectors_written_as_text_lead_to_json() -> None:
+    """Text that looks like JSON is told how to become vectors, and that this works."""
+    for dtype in (object, "string"):
+        frame = _cells(["[1.0, 2.0]", None]).astype(dtype)
+        with pytest.raises(InputError) as caught:
+            _resolve(frame)
+        _says(caught.value, "df['v'] = df['v'].map(json.loads, na_action=\"ignore\")")
+        frame["v"] = frame["v"].map(json.loads, na_action="ignore")
+        assert _block(frame, {"text": "v"}).values.tolist() == [[1, 2]]
+
+
+def test_a_finding_says_which_vector() -> None:
+    """Arrays of several names are told apart in findings."""
+    bad = np.array([[1.0, np.nan]])
+    with pytest.raises(BadRowsError) as caught:
+        _resolve(_cells([None]), {"a": bad, "b": sp.csr_array(bad)})
+    _says(caught.value, "vectors['a']: array:", "vectors['b']: sparse matrix:")
+
+
+def test_labels_that_pandas_reads_otherwise() -> None:
+    """A label that is missing or a tuple is a label, and a text is none of a column of dates."""
+    for label in (None, np.nan, pd.NaT):
+        frame = pd.DataFrame([[1.0, 2.0]], columns=pd.Index([label, "b"], dtype=object))
+        assert _block(frame, [label, "b"]).values.tolist() == [[1, 2]]
+    pairs = pd.DataFrame([[1.0, 2.0]], columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]))
+    assert _block(pairs, [("a", 1), ("a", 2)]).values.tolist() == [[1, 2]]
+    flat = pd.DataFrame([[[1.0, 2.0], 5]], columns=pd.Index([("a", 1), "b"], tupleize_cols=False))
+    with pytest.raises(InputError, match="no column"):
+        _resolve(pairs, "a")
+    assert len(_resolve(flat, np.ones((1, 2))).points) == 1
+    dates = pd.DataFrame([[1.0, 2.0]], columns=pd.date_range("2024-01-01", periods=2))
+    assert _block(dates, list(dates.columns)).values.tolist() == [[1, 2]]
+    with pytest.raises(InputError, match=r"no column '2024' in the frame \(columns: Timestamp"):
+        _resolve(dates, "2024")
+
+
+def test_a_cell_that_is_no_vector_is_named_by_its_label() -> None:
+    """The message writes labels as Python does."""
+    frame = pd.DataFrame({"v": [{"a": 1}]}, index=np.arange(10, 11))
+    with pytest.raises(InputError, match=r"holds dict \(.*\) in row 10, and not vectors"):
+        _resolve(frame)
+
+
+def test_a_series_of_the_frame_is_its_column() -> None:
+    """df["v"] is used up as "v" is; a Series of other values is not."""
+    frame = pd.DataFrame({"v": [[1.0, 2.0]], "k": [5], "a": [1]})
+    keys = [c.key for c in resolve(frame, vectors=frame["v"], ids=frame["k"]).points.payload]
+    assert keys == ["a"]
+    keys = [c.key for c in resolve(frame, vectors=frame["v"], ids=frame["k"] + 1).points.payload]
+    assert keys == ["k", "a"]
+
+
+def test_long_vectors_are_checked_a_few_at_a_time() -> None:
+    """The memory of a check is bounded by numbers, not by rows, which may be long."""
+    frame = pd.DataFrame({"v": list(np.ones((300, 60_000), dtype=np.float32))})
+    tracemalloc.start()
+    try:
+        resolve(frame, vectors="v")
+        highest = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert highest < 300 * 60_000 * 4 / 3

@@ -10,7 +10,7 @@ import pandas as pd
 
 from qframe.errors import InputError
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.ids import resolve_ids
+from qframe.mapping.ids import note_duplicates, resolve_ids
 from qframe.mapping.payload import resolve_payload
 from qframe.mapping.vectors import resolve_vectors
 from qframe.points import PointColumns
@@ -76,6 +76,7 @@ def resolve(
     resolved = resolve_ids(frame, ids, bad)
     columns, used = resolve_vectors(frame, vectors, info, bad)
     fields = resolve_payload(frame, payload, used | resolved.used, resolved.kept, missing, bad)
+    note_duplicates(resolved, bad)  # of the rows that nothing else is wrong with
     kept = None
     if bad:
         kept = np.flatnonzero(~bad.mask())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,15 +64,15 @@ class BadRows:
         self,
         positions: Sequence[int],
         column: Hashable,
-        reason: str | Callable[[int], str],
+        reason: str | Iterable[str],
         remedy: str,
     ) -> None:
-        """Note the same of several rows; `reason` may be made from the position."""
+        """Note the same of several rows, or of each its own reason."""
         if not len(positions):
             return
         known, reasons = self._kinds.setdefault((str(column), remedy), ([], []))
         known.extend(positions)
-        reasons.extend(map(reason, positions) if callable(reason) else [reason] * len(positions))
+        reasons.extend([reason] * len(positions) if isinstance(reason, str) else reason)
 
     def labels(self, positions: Sequence[int] | NDArray[np.int64]) -> list[Any]:
         """Return the index labels of rows, as Python's own types where there are such."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Hashable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from qframe.errors import InputError
@@ -27,12 +29,12 @@ def pick(frame: pd.DataFrame, label: Hashable, role: str) -> pd.Series[Any]:
         When there is no such column, or more than one.
     """
     require(frame, label, role)
-    return frame[label]
+    return _readable(frame[label])
 
 
 def require(frame: pd.DataFrame, label: Hashable, role: str) -> None:
     """Raise InputError unless the frame has exactly one column of this label."""
-    found = int((frame.columns == label).sum()) if is_label(frame, label) else 0
+    found = _count(frame.columns, label) if is_label(frame, label) else 0
     if found == 1:
         return
     if found > 1:
@@ -43,9 +45,31 @@ def require(frame: pd.DataFrame, label: Hashable, role: str) -> None:
     names = {str(name): name for name in frame.columns}
     close = difflib.get_close_matches(str(label), list(names), n=1)
     hint = f"; did you mean {names[close[0]]!r}?" if close else ""
+    if label is not None and label in frame.index.names:
+        or_none = " (or leave ids out)" if role == "ids" else ""
+        hint = f"; it names the index: df.reset_index() makes a column of it{or_none}"
     raise InputError(
         f"{role}: no column {label!r} in the frame{hint} (columns: {listed(list(frame.columns))})"
     )
+
+
+def _count(columns: pd.Index[Any], label: Hashable) -> int:
+    """Return how many columns have a label that is known to be there."""
+    is_missing = not isinstance(label, tuple) and pd.Index([label], dtype=object).isna()[0]
+    if is_missing:  # and so equals nothing
+        return int(np.count_nonzero(columns.isna()))
+    return int((columns == label).sum())
+
+
+def _readable(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Make plain text of Arrow's string views, which pandas cannot read."""
+    array = arrow_array(column)
+    if array is None or str(array.type) != "string_view":
+        return column
+    import pyarrow as pa
+
+    cells = pd.arrays.ArrowExtensionArray(array.cast(pa.large_string()))
+    return pd.Series(cells, index=column.index, name=column.name)
 
 
 def listed(names: list[Any], most: int = 20) -> str:
@@ -56,10 +80,27 @@ def listed(names: list[Any], most: int = 20) -> str:
 
 def is_label(frame: pd.DataFrame, value: Any) -> bool:
     """Whether a value is the label of a column."""
+    columns: Any = frame.columns
+    times = (pd.DatetimeIndex, pd.PeriodIndex, pd.TimedeltaIndex)
+    if isinstance(value, str) and isinstance(columns, times):
+        return False  # pandas would read it as a time, and "2024" as all of that year
     try:
-        return value in frame.columns
+        return value in columns
     except TypeError:  # not hashable, or a tuple that holds what is not
         return False
+
+
+def is_own(frame: pd.DataFrame, series: pd.Series[Any]) -> bool:
+    """Whether a Series with the frame's index is one of its columns, as in ``df["v"]``."""
+    name = series.name
+    if name is None or not is_label(frame, name) or _count(frame.columns, name) != 1:
+        return False
+    own: pd.Series[Any] = frame[name]
+    if own.dtype != series.dtype:
+        return False
+    if own.dtype == object:  # arrays in cells cannot be compared by ==
+        return all(map(operator.is_, own, series))
+    return own.equals(series)
 
 
 def arrow_array(column: pd.Series[Any]) -> Any:

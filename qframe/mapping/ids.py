@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from qframe.errors import InputError
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.columns import is_label, pick
-from qframe.mapping.values import Unconvertible, convert
+from qframe.mapping.columns import arrow_array, is_label, is_own, pick
+from qframe.mapping.payload import resolve_column
+from qframe.mapping.vectors.source import objects as object_array
 from qframe.points import Ids
 
 NAMESPACE = uuid.UUID("0d487439-fe04-5d13-a0cb-259d5dd670d1")  # uuid5(NAMESPACE_DNS, "qframe")
@@ -66,7 +67,8 @@ def uuid5(*columns: Hashable, namespace: uuid.UUID = NAMESPACE) -> Uuid5:
     ----------
     *columns : hashable
         Columns whose values name a row, none of them missing. Text, integers, dates, booleans and
-        categories; not floats, whose digits depend on who wrote them.
+        categories; not floats and Decimals, whose digits depend on who wrote them (``1``, ``1.0``
+        and ``1.00`` would be three ids of one row).
     namespace : UUID, optional
         Keeps apart what has the same keys.
 
@@ -89,6 +91,10 @@ def uuid5(*columns: Hashable, namespace: uuid.UUID = NAMESPACE) -> Uuid5:
     """
     if not columns:
         raise InputError('uuid5() needs the columns that name a row, as in qframe.uuid5("sku")')
+    first: Any = columns[0]
+    if isinstance(first, list):
+        names = ", ".join(map(repr, first))
+        raise InputError(f"uuid5 takes columns one by one: qframe.uuid5({names})")
     if not isinstance(namespace, uuid.UUID):
         raise InputError(
             f"uuid5: the namespace {namespace!r:.60} is a {type(namespace).__name__}, not a UUID; "
@@ -122,6 +128,10 @@ class ResolvedIds:
         Columns that are used up by the ids.
     kept : set
         Columns that the ids were made from and that stay in the payload.
+    noun : str
+        What they are, for messages.
+    remedy : str
+        What to do when two rows have one id.
     bare : bool
         Whether they are just row numbers, which mean nothing outside of this frame.
     """
@@ -129,6 +139,8 @@ class ResolvedIds:
     ids: Ids
     used: set[Hashable]
     kept: set[Hashable]
+    noun: str
+    remedy: str
     bare: bool = False
 
 
@@ -146,11 +158,17 @@ def resolve_ids(frame: pd.DataFrame, ids: Any, bad: BadRows) -> ResolvedIds:
     ResolvedIds
     """
     if isinstance(ids, Uuid5):
-        made = _named_uuids(frame, ids, bad)
-        _note_duplicates(made, f"uuid5{ids.columns!r}", KEY_REMEDY, bad)
-        return ResolvedIds(made, set(), set(ids.columns))
+        noun = f"uuid5({', '.join(map(repr, ids.columns))})"
+        keys = list(ids.columns)
+        remedy = (
+            "the key columns must name each row: add the column that tells these rows apart, "
+            f"or df.drop_duplicates({keys!r}) first"
+        )
+        return ResolvedIds(_named_uuids(frame, ids, bad), set(), set(keys), noun, remedy)
     if isinstance(ids, Uuid4):
-        return ResolvedIds(_random_uuids(len(frame)), set(), set())
+        return ResolvedIds(_random_uuids(len(frame)), set(), set(), "ids", "")
+    if isinstance(ids, pd.Series) and ids.index.equals(frame.index) and is_own(frame, ids):
+        ids = ids.name
     used: set[Hashable] = set()
     bare = False
     if ids is None:
@@ -160,17 +178,27 @@ def resolve_ids(frame: pd.DataFrame, ids: Any, bad: BadRows) -> ResolvedIds:
             raise InputError(
                 f"ids: the index has {index.nlevels} levels, and an id is one value; "
                 "df.reset_index() makes columns of them, for ids=qframe.uuid5("
-                f"{', '.join(repr(name) for name in index.names)})"
+                f"{', '.join(repr(name) for name in _level_names(index))})"
             )
         cells, noun = pd.Series(index, index=frame.index), "index"
+        keep = "df[~df.index.duplicated()]"
     elif is_label(frame, ids) or isinstance(ids, str):
         cells, noun = pick(frame, ids, "ids"), f"column {ids!r}"
         used.add(ids)
+        keep = f"df.drop_duplicates({ids!r})"
     else:
         cells, noun = _array(frame, ids), "ids"
-    resolved = _read(cells, noun, bad)
-    _note_duplicates(resolved, noun, REMEDY, bad)
-    return ResolvedIds(resolved, used, set(), bare)
+        keep = "df[~pd.Series(ids).duplicated().to_numpy()]"
+    remedy = (
+        f"an id names one point: {keep} keeps the first row of each, and ids=qframe.uuid5(…) "
+        "makes ids of the columns that tell these rows apart"
+    )
+    return ResolvedIds(_read(cells, noun, bad), used, set(), noun, remedy, bare)
+
+
+def _level_names(index: pd.MultiIndex) -> list[Hashable]:
+    """Return the names that levels have as columns, after ``df.reset_index()``."""
+    return [f"level_{at}" if name is None else name for at, name in enumerate(index.names)]
 
 
 def resolve_record_ids(cells: NDArray[np.object_], bad: BadRows) -> Ids:
@@ -226,40 +254,52 @@ def _read(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
         return _numbers(cells, noun, bad)
     if pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_float_dtype(dtype):
         return _refused(cells, noun, bad)
-    objects = cells.astype(object).to_numpy()
-    text = _other_text(objects)
-    if text is not None:
-        raise InputError(_about_text(text, cells.name, noun))
+    arrow = arrow_array(cells)
+    if arrow is not None and str(arrow.type) == "extension<arrow.uuid>":
+        objects = object_array(arrow.to_pylist())  # pandas makes bytes of them
+    else:
+        objects = cells.astype(object).to_numpy()
+    if _is_other_text(objects):
+        raise InputError(_about_text(objects, cells.name, noun))
     return _objects(objects, noun, REMEDY, bad)
 
 
-def _other_text(objects: NDArray[np.object_]) -> str | None:
-    """Return the first text where there is nothing but text, and not one UUID among it."""
-    first: str | None = None
-    missing = pd.isna(objects)
-    for cell, is_missing in zip(objects, missing, strict=True):
+def _is_other_text(objects: NDArray[np.object_]) -> bool:
+    """Whether there is nothing but text, and not one UUID among it."""
+    some = False
+    for cell, is_missing in zip(objects, pd.isna(objects), strict=True):
         if is_missing:
             continue
         if not isinstance(cell, str) or UUID_TEXT.fullmatch(cell):
-            return None
-        first = cell if first is None else first
-    return first
+            return False
+        some = True
+    return some
 
 
-def _about_text(text: str, name: Hashable, noun: str) -> str:
+def _is_number(text: str) -> bool:
+    """Whether text is the digits of a number that can be an id."""
+    return text.isascii() and text.isdecimal() and len(text) <= 20 and int(text) <= MAX_NUMBER
+
+
+def _about_text(objects: NDArray[np.object_], name: Hashable, noun: str) -> str:
     """Say what to do with ids that are all text."""
+    texts = objects[~pd.isna(objects)]
+    text = texts[0]
     found = f"ids: {noun} holds text that is no UUID, such as {text!r:.60}; "
     if noun.startswith("column"):
         digits = f"df[{name!r}] = df[{name!r}].astype('uint64')"
         keys = f"ids=qframe.uuid5({name!r})"
     elif noun == "index":
         digits = "df.index = df.index.astype('uint64')"
-        keys = f"df.reset_index(), then ids=qframe.uuid5({name or 'index'!r})"
+        key = "key" if name is None else name
+        rename = 'rename_axis("key").' if name is None else ""
+        keys = f"df.{rename}reset_index(), then ids=qframe.uuid5({key!r})"
     else:
         digits = "ids.astype('uint64')"
         keys = 'make a column of them, then ids=qframe.uuid5("that column")'
-    if text.isdecimal():
-        return f"{found}{digits} makes numbers of digits"
+    if all(map(_is_number, texts)):
+        once = "" if len(texts) == len(objects) else ", once no row lacks one"
+        return f"{found}{digits} makes numbers of digits{once}"
     return f"{found}to make a UUID of each, the same in every run: {keys}"
 
 
@@ -270,12 +310,9 @@ def _numbers(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
     filled = cells.fillna(0) if missing.any() else cells
     if not pd.api.types.is_unsigned_integer_dtype(cells.dtype):
         signed = filled.to_numpy(dtype=np.int64)
-        bad.add_all(
-            np.flatnonzero(signed < 0).tolist(),
-            noun,
-            lambda position: f"{signed[position]} is negative",
-            REMEDY,
-        )
+        negative = np.flatnonzero(signed < 0)
+        found = (f"{number} is negative" for number in signed[negative].tolist())
+        bad.add_all(negative.tolist(), noun, found, REMEDY)
         return Ids(numbers=signed.astype(np.uint64))
     return Ids(numbers=filled.to_numpy(dtype=np.uint64))
 
@@ -290,13 +327,11 @@ def _refused(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
     )
     kind = "float" if is_float else "boolean"
     missing = cells.isna().to_numpy(dtype=np.bool_)
-    values = cells.tolist()
-    bad.add_all(
-        range(len(cells)),
-        noun,
-        lambda position: "no id" if missing[position] else f"{values[position]!r} is a {kind}",
-        remedy,
+    found = (
+        "no id" if is_missing else f"{value!r} is a {kind}"
+        for value, is_missing in zip(cells.tolist(), missing, strict=True)
     )
+    bad.add_all(range(len(cells)), noun, found, remedy)
     return Ids(numbers=np.zeros(len(cells), dtype=np.uint64))
 
 
@@ -313,7 +348,7 @@ def _objects(objects: NDArray[np.object_], noun: str, remedy: str, bad: BadRows)
             is_uuid[at] = True
         elif isinstance(cell, str):
             if not UUID_TEXT.fullmatch(cell):
-                hint = "; .astype('uint64') makes a number of it" if cell.isdecimal() else ""
+                hint = "; int() makes a number of it" if _is_number(cell) else ""
                 bad.add(at, noun, f"{cell!r:.60} is no UUID{hint}", remedy)
                 continue
             digits = cell.rstrip("}").replace("-", "")[-32:]  # 4 times faster than uuid.UUID
@@ -342,9 +377,9 @@ def _objects(objects: NDArray[np.object_], noun: str, remedy: str, bad: BadRows)
     return Ids(numbers=numbers, uuids=uuids, is_uuid=is_uuid)
 
 
-KEY_REMEDY = (
-    "the key columns must name each row: add the column that tells these rows apart, "
-    "or df.drop_duplicates(…) first"
+FLOAT_KEY_REMEDY = (
+    "the digits of a float or Decimal depend on who writes them: "
+    '.astype("Int64") makes integers of whole numbers, .astype("string") makes text'
 )
 
 
@@ -353,10 +388,7 @@ def _named_uuids(frame: pd.DataFrame, ids: Uuid5, bad: BadRows) -> Ids:
     for label in ids.columns:
         column = pick(frame, label, "uuid5")
         if pd.api.types.is_float_dtype(column.dtype):
-            raise InputError(
-                f"uuid5: column {label!r} holds {column.dtype}, and the digits of a float depend "
-                'on who writes them; .astype("Int64") or .astype(str) first'
-            )
+            raise InputError(f"uuid5: column {label!r} holds {column.dtype}; {FLOAT_KEY_REMEDY}")
         keys.append(_keys(column, label, bad))
     prefix = ids.namespace.bytes
     raw = bytearray()
@@ -367,22 +399,33 @@ def _named_uuids(frame: pd.DataFrame, ids: Uuid5, bad: BadRows) -> Ids:
 
 
 def _keys(column: pd.Series[Any], label: Hashable, bad: BadRows) -> list[Any]:
-    """Convert a key column as payload is converted; missing keys are bad."""
+    """Convert a key column as payload is converted; missing keys are bad, and so are floats.
+
+    What cannot be converted is None here: keys stay in the payload, where it is found again.
+    """
     remedy = "every row needs its keys: fill or drop these rows, or take other columns"
-    converted: list[Any] = []
-    for at, cell in enumerate(column.tolist()):
-        try:
-            value = convert(cell)
-        except Unconvertible as error:
-            bad.add(at, f"column {label!r}", error.reason, error.remedy)
-            value = None
-        else:
-            if value is None:
-                bad.add(at, f"column {label!r}", "no key", remedy)
-            elif isinstance(value, float):
-                bad.add(at, f"column {label!r}", f"the float {value!r}", remedy)
-        converted.append(value)
-    return converted
+    found = BadRows(column.index)
+    payload = resolve_column(column, "", False, found)
+    rows = np.flatnonzero(~found.mask())
+    keys: list[Any] = [None] * len(column)
+    for at, value in zip(rows.tolist(), payload.block(rows).tolist(), strict=True):
+        keys[at] = value
+        if value is None:
+            bad.add(at, f"column {label!r}", "no key", remedy)
+        elif (number := _float_within(value)) is not None:
+            bad.add(at, f"column {label!r}", f"the float {number!r}", FLOAT_KEY_REMEDY)
+    return keys
+
+
+def _float_within(value: Any) -> float | None:
+    """Return a float that a key holds, which Decimals are by now; None where there is none."""
+    if isinstance(value, float):
+        return value
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, list):
+        return None
+    return next((x for x in map(_float_within, value) if x is not None), None)
 
 
 def _random_uuids(total: int) -> Ids:
@@ -397,8 +440,9 @@ def _stamped(raw: bytearray, version: int) -> NDArray[np.uint8]:
     return uuids
 
 
-def _note_duplicates(ids: Ids, noun: str, remedy: str, bad: BadRows) -> None:
-    """Note every row whose id an earlier row has already."""
+def note_duplicates(resolved: ResolvedIds, bad: BadRows) -> None:
+    """Note every row whose id an earlier row has already, of those without other findings."""
+    ids = resolved.ids
     keys = pd.DataFrame()
     if ids.numbers is not None:
         keys["number"] = ids.numbers
@@ -419,4 +463,5 @@ def _note_duplicates(ids: Ids, noun: str, remedy: str, bad: BadRows) -> None:
     values = ids[rows].tolist()
     labels = bad.labels(firsts[first[again]])
     for position, value, label in zip(rows.tolist(), values, labels, strict=True):
-        bad.add(position, noun, f"{value!r} is the id of {bad.noun} {label!r} too", remedy)
+        reason = f"{value!r} is the id of {bad.noun} {label!r} too"
+        bad.add(position, resolved.noun, reason, resolved.remedy)

@@ -22,6 +22,7 @@ from qframe.mapping.values import (
     convert,
     outside_calendar,
     rfc3339_texts,
+    time_texts,
 )
 from qframe.mapping.vectors.source import arrow_rows, spans
 from qframe.points import PayloadBlock, PayloadColumn, PayloadKind, Rows, row_count
@@ -107,7 +108,7 @@ def resolve_payload(
         if isinstance(column, Geo):
             columns.append(_geo_column(frame, column, text, drop, bad))
         else:
-            columns.append(_column(pick(frame, column, "payload"), text, drop, bad))
+            columns.append(resolve_column(pick(frame, column, "payload"), text, drop, bad))
     return tuple(columns)
 
 
@@ -182,7 +183,7 @@ class ConvertedColumn(PayloadColumn):
         return PayloadBlock(self.key, self.kind, values, missing, self._drop)
 
 
-def _column(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
+def resolve_column(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
     """Choose the road of a column by its dtype, and check its cells."""
     dtype = series.dtype
     name = series.name
@@ -194,32 +195,28 @@ def _column(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Paylo
     if pd.api.types.is_bool_dtype(dtype):
         return ConvertedColumn(key, PayloadKind.BOOL, _masked(series, np.bool_, False), drop)
     if pd.api.types.is_integer_dtype(dtype):
-        wide = pd.api.types.is_unsigned_integer_dtype(dtype)
-        if wide and len(series) and (over := (series > INT64_MAX).fillna(False)).any():
-            bad.add_all(
-                np.flatnonzero(over).tolist(),
-                _named(name),
-                lambda position: f"the integer {series.iloc[position]}, beyond int64",
-                INT_REMEDY,
-            )
-            series = series.mask(over, 0)
+        if pd.api.types.is_unsigned_integer_dtype(dtype):
+            numbers, _ = _masked(series, np.uint64, 0)(slice(0, len(series)))
+            over = np.flatnonzero(numbers > INT64_MAX)
+            found = (f"the integer {number}, beyond int64" for number in numbers[over].tolist())
+            bad.add_all(over.tolist(), _named(name), found, INT_REMEDY)
         return ConvertedColumn(key, PayloadKind.INTEGER, _masked(series, np.int64, 0), drop)
     if pd.api.types.is_float_dtype(dtype):
         read = _floats(series)
         for span in spans(len(series)):
             values, _ = read(span)
-            bad.add_all(
-                (np.flatnonzero(np.isinf(values)) + span.start).tolist(),
-                _named(name),
-                lambda position: f"{series.iloc[position]}",
-                INF_REMEDY,
-            )
+            infinite = np.flatnonzero(np.isinf(values)) + span.start
+            texts = map(str, series.take(infinite).tolist())
+            bad.add_all(infinite.tolist(), _named(name), texts, INF_REMEDY)
         return ConvertedColumn(key, PayloadKind.FLOAT, read, drop)
     if _is_datetime(dtype):
         return _datetimes(series, key, drop, bad)
     arrow = arrow_text(series)
     if arrow is not None:
         return _arrow_text(arrow, key, drop)
+    arrow = arrow_array(series)
+    if arrow is not None and str(arrow.type) == "time64[ns]":
+        return _arrow_times(arrow, key, drop)
     if _is_text(series):
         return _text(series, key, drop, bad)
     return _checked(series, key, PayloadKind.ANY, drop, bad)
@@ -251,7 +248,8 @@ def _floats(series: pd.Series[Any]) -> Callable[[Rows], tuple[Any, NDArray[np.bo
         part = array[rows]
         if not isinstance(part, np.ndarray):
             part = part.to_numpy(dtype=np.float64, na_value=np.nan)
-        values = part.astype(np.float64, copy=False)
+        with np.errstate(over="ignore"):  # of longdouble, found as inf
+            values = part.astype(np.float64, copy=False)
         return values, np.isnan(values)
 
     return read
@@ -284,12 +282,10 @@ def _datetimes(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Pa
         return rfc3339_texts(times), np.isnat(times)
 
     for span in spans(len(series)):
-        bad.add_all(
-            (np.flatnonzero(outside_calendar(utc(span))) + span.start).tolist(),
-            _named(series.name),
-            lambda position: f"the time {series.iloc[position]}",
-            YEAR_REMEDY,
-        )
+        times = utc(span)
+        outside = np.flatnonzero(outside_calendar(times))
+        found = (f"the time {text}" for text in np.datetime_as_string(times[outside]).tolist())
+        bad.add_all((outside + span.start).tolist(), _named(series.name), found, YEAR_REMEDY)
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
 
@@ -311,6 +307,21 @@ def _arrow_text(array: Any, key: str, drop: bool) -> PayloadColumn:
     def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
         part = arrow_rows(array, rows)
         return part.to_pylist(), np.asarray(part.is_null())
+
+    return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
+
+
+def _arrow_times(array: Any, key: str, drop: bool) -> PayloadColumn:
+    """Read times of day in nanoseconds, which Python's own have not."""
+    import pyarrow as pa
+
+    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+        part = arrow_rows(array, rows)
+        missing = np.asarray(part.is_null())
+        texts = time_texts(np.asarray(part.cast(pa.int64()).fill_null(0)))
+        return [
+            None if is_missing else text for text, is_missing in zip(texts, missing, strict=True)
+        ], missing
 
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
@@ -426,19 +437,20 @@ def _geo_column(
     degrees = {}
     for part, label, limit in (("lat", source.lat, 90.0), ("lon", source.lon, 180.0)):
         column = pick(frame, label, f"geo({part}=…)")
-        if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(
-            column.dtype
-        ):
+        dtype = column.dtype
+        refused = pd.api.types.is_bool_dtype(dtype) or pd.api.types.is_complex_dtype(dtype)
+        if refused or not pd.api.types.is_numeric_dtype(dtype):
             raise InputError(
-                f"geo({part}={label!r}): the column holds {column.dtype}, not degrees; "
+                f"geo({part}={label!r}): the column holds {dtype}, not degrees; "
                 "pd.to_numeric(column, errors='coerce') makes numbers of text"
             )
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        with np.errstate(over="ignore"):
+            values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         outside = np.flatnonzero(np.abs(values) > limit)
         bad.add_all(
             outside.tolist(),
             _named(label),
-            lambda position, values=values: f"{values[position]} degrees",  # type: ignore[misc]
+            (f"{number} degrees" for number in values[outside].tolist()),
             f"{part} goes from {-limit:g} to {limit:g} degrees (are lat and lon swapped?)",
         )
         degrees[part] = values

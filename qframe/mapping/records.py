@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,16 @@ RECORD_REMEDY = (
 def chunks(records: Iterable[Any], size: int) -> Iterator[list[Any]]:
     """Draw lists of up to `size` records, never more than one ahead."""
     source = iter(records)
-    while chunk := list(itertools.islice(source, size)):
+    while True:
+        chunk: list[Any] = []
+        try:
+            chunk.extend(itertools.islice(source, size))
+        except Exception:
+            if chunk:
+                yield chunk  # what was drawn before the source broke is not lost
+            raise
+        if not chunk:
+            return
         yield chunk
 
 
@@ -52,6 +62,7 @@ def resolve_records(
     skipped : list of dict
         Findings of records that were set aside.
     """
+    lenient = first > 0  # what is wrong with all of the first ones is wrong with the call
     index = pd.RangeIndex(first, first + len(chunk))
     bad = BadRows(index, noun="record")
     ids: list[Any] = []
@@ -64,7 +75,8 @@ def resolve_records(
         documents.append(_document(payload, at, bad))
     frame = pd.DataFrame(index=index)
     resolved = resolve_record_ids(objects(ids), bad)
-    columns, _ = resolve_vectors(frame, _by_name(vectors, index, info, bad), info, bad)
+    named = _by_name(vectors, index, info, bad, lenient)
+    columns, _ = resolve_vectors(frame, named, info, bad, lenient=lenient)
     kept = np.flatnonzero(~bad.mask()) if bad else None
     skipped = [finding | {"position": first + finding["position"]} for finding in bad.to_json()]
     return PointColumns(resolved, columns, (), kept, documents), skipped
@@ -97,7 +109,11 @@ def _document(payload: Any, at: int, bad: BadRows) -> dict[str, Any]:
 
 
 def _by_name(
-    vectors: list[Any], index: pd.Index[Any], info: CollectionInfo | None, bad: BadRows
+    vectors: list[Any],
+    index: pd.Index[Any],
+    info: CollectionInfo | None,
+    bad: BadRows,
+    lenient: bool,
 ) -> Any:
     """Return the vectors as `resolve_vectors` reads them, a Series a name."""
     named = [
@@ -109,11 +125,14 @@ def _by_name(
     ]
     names = dict.fromkeys(itertools.chain.from_iterable(given))
     known = _known(list(names), given, info)
+    if not (known or lenient):
+        known = list(names)
     for at, parts in enumerate(given):
         for name in parts:
             if name not in known:
                 bad.add(at, "vector", _strange(name, info), _naming(known))
-    if known == [""] or not any(named):
+    is_nameless = not names and (info is None or "" in info.vectors)
+    if known == [""] or is_nameless:
         return _series([parts.get("") for parts in given], index)
     return {name: _series([parts.get(name) for parts in given], index) for name in known}
 
@@ -121,16 +140,14 @@ def _by_name(
 def _known(
     names: list[str], given: list[Mapping[str, Any]], info: CollectionInfo | None
 ) -> list[str]:
-    """Return the names that vectors may have: the collection's, or such as the first record's.
-
-    When no name is known, all are returned: what is wrong with all records is wrong with the call.
-    """
+    """Return the names that vectors may have: the collection's, or such as most records have."""
     if info is not None:
-        known = [name for name in names if name in info.vectors]
-    else:
-        first = next(filter(None, given), {})
-        known = [""] if list(first) == [""] else [name for name in names if name or name in first]
-    return known or names
+        return [name for name in names if name in info.vectors]
+    nameless = Counter(list(parts) == [""] for parts in given if parts)
+    if nameless[True] > nameless[False]:
+        return [""]
+    both = any("" in parts and len(parts) > 1 for parts in given)
+    return [name for name in names if name or both]
 
 
 def _strange(name: str, info: CollectionInfo | None) -> str:
@@ -143,6 +160,8 @@ def _strange(name: str, info: CollectionInfo | None) -> str:
 
 def _naming(known: list[str]) -> str:
     names = ", ".join(f"{name!r}: […]" for name in known)
+    if not known:
+        return "pass vectors of the collection's names"
     return "pass the vector itself" if known == [""] else f"name it, as in {{{names}}}"
 
 

@@ -15,8 +15,8 @@ datetime, with or without a time zone   string, RFC 3339 in UTC (naive is taken 
                                         microsecond, or nanosecond where there are some;
                                         years outside of 1 to 9999 refused
 date                                    string, ``YYYY-MM-DD``
-time                                    string, ``HH:MM:SS`` with microseconds where there are
-                                        some; with a time zone refused
+time                                    string, ``HH:MM:SS``, to the microsecond, or nanosecond
+                                        where there are some; with a time zone refused
 Decimal                                 number, where float64 gives all digits back; else refused
 UUID                                    string, hyphenated, lower case
 category                                as its category
@@ -74,19 +74,26 @@ class Unconvertible(Exception):
 
 REMEDIES: tuple[tuple[type | tuple[type, ...], str], ...] = (
     ((bytes, bytearray, memoryview), "decode bytes to text, or encode them with base64"),
-    ((set, frozenset), "a set has no order: .map(sorted) makes a list of it"),
+    ((set, frozenset), 'a set has no order: .map(sorted, na_action="ignore") makes a list of it'),
     ((pd.Timedelta, dt.timedelta, np.timedelta64), "a length of time: .dt.total_seconds()"),
-    (pd.Period, "a span of time: .dt.to_timestamp(), or .astype(str)"),
-    (pd.Interval, "an interval: .astype(str), or its .left and .right as two columns"),
+    (pd.Period, 'a span of time: .dt.to_timestamp(), or .astype("string")'),
+    (
+        pd.Interval,
+        'an interval: .astype("string"), or .array.left and .array.right as two columns',
+    ),
     ((complex, np.complexfloating), "a complex number: its real and imaginary part as two columns"),
 )
 
-INT_REMEDY = "a payload's integers are 64 bits wide, with sign: .astype(str) keeps every digit"
+INT_REMEDY = (
+    'a payload\'s integers are 64 bits wide, with sign: .astype("string") keeps every digit'
+)
 INF_REMEDY = "JSON knows no infinity: .replace([np.inf, -np.inf], np.nan) makes it missing"
 TEXT_REMEDY = "UTF-8 cannot hold it: s.encode('utf-8', 'replace').decode() does away with it"
-YEAR_REMEDY = "RFC 3339 has years 1 to 9999: .astype(str) keeps it as text"
-DECIMAL_REMEDY = "float64 would change it: .astype(str) keeps every digit, .astype(float) rounds"
-TIME_REMEDY = "a time of day has no date to take its zone's offset from: .astype(str)"
+YEAR_REMEDY = 'RFC 3339 has years 1 to 9999: .astype("string") keeps it as text'
+DECIMAL_REMEDY = (
+    'float64 would change it: .astype("string") keeps every digit, .astype(float) rounds'
+)
+TIME_REMEDY = 'a time of day has no date to take the offset of its zone from: .astype("string")'
 KEY_REMEDY = "a JSON object has strings as keys: {str(k): v for k, v in value.items()}"
 DEPTH_REMEDY = "flatten it, or keep it as text with json.dumps"
 
@@ -134,7 +141,7 @@ def convert(value: Any, depth: int = 0) -> Any:
 
 def _convert_other(value: Any, depth: int) -> Any:
     """Convert what is not one of Python's own JSON types."""
-    if value is pd.NaT or value is pd.NA:
+    if value is pd.NaT or value is pd.NA or value is np.ma.masked:
         return None
     if isinstance(value, enum.Enum):
         return convert(value.value, depth)
@@ -241,8 +248,11 @@ def _array(value: np.ndarray[Any, Any], depth: int) -> Any:
         return convert(value[()], depth)
     for _ in range(value.ndim):
         depth = _deeper(depth)
+    if value.dtype.kind == "f" and value.dtype.itemsize > 8:
+        with np.errstate(over="ignore"):
+            value = value.astype(np.float64)
     if value.dtype.kind == "b" or (value.dtype.kind == "f" and np.isfinite(value).all()):
-        return value.tolist() if value.dtype.itemsize <= 8 else value.astype(np.float64).tolist()
+        return value.tolist()
     if value.dtype.kind in "iu" and not (value.dtype == np.uint64 and (value > INT64_MAX).any()):
         return value.tolist()
     return [convert(item, depth - value.ndim + 1) for item in value]
@@ -278,6 +288,18 @@ def _datetime64(value: np.datetime64) -> str:
     if texts[0] is None:
         raise Unconvertible(f"the time {value}, outside of the calendar", YEAR_REMEDY)
     return texts[0]
+
+
+def time_texts(nanoseconds: NDArray[np.int64]) -> list[str]:
+    """Write times of day, counted in nanoseconds from midnight.
+
+    Examples
+    --------
+    >>> time_texts(np.array([3_600_000_000_000, 1_000, 1]))
+    ['01:00:00', '00:00:00.000001', '00:00:00.000000001']
+    """
+    times = nanoseconds.astype("datetime64[ns]")  # of the first day of all
+    return [str(text)[len("1970-01-01T") : -1] for text in rfc3339_texts(times)]
 
 
 def outside_calendar(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> NDArray[np.bool_]:

@@ -1,12 +1,15 @@
 """Columns, arrays and sparse matrices -> `VectorColumn`s, checked row by row.
 
 What a source may be is told by what it holds: `resolve_vectors` looks at the dtype, or at the first
-cell that is not missing, and hands it to `dense`, `multi` or `sparse`.
+cells that are not missing, and hands it to `dense`, `multi` or `sparse`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,18 +17,33 @@ import pandas as pd
 
 from qframe.errors import InputError, SchemaMismatch
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.columns import arrow_array, is_label, pick
+from qframe.mapping.columns import arrow_array, is_label, is_own, pick
 from qframe.mapping.vectors import dense, multi, sparse
-from qframe.mapping.vectors.source import Source, objects
+from qframe.mapping.vectors.source import (
+    NUMBER_KINDS,
+    Source,
+    objects,
+    plain,
+    plain_cells,
+    rows_hold_booleans,
+)
 from qframe.points import VectorColumn, VectorKind
 from qframe.schema import CollectionInfo, VectorSchema
+
+LOOKED_AT = 100
+"""Cells of a column whose kinds are counted, to tell what the column holds."""
 
 MAX_NAME_BYTES = 200
 """Longest vector name that a server takes (lib/common/common/src/validation.rs)."""
 
 
 def resolve_vectors(
-    frame: pd.DataFrame, vectors: Any, info: CollectionInfo | None, bad: BadRows
+    frame: pd.DataFrame,
+    vectors: Any,
+    info: CollectionInfo | None,
+    bad: BadRows,
+    *,
+    lenient: bool = False,
 ) -> tuple[dict[str, VectorColumn], set[Hashable]]:
     """Read the ``vectors`` argument and check every row of what it names.
 
@@ -37,6 +55,8 @@ def resolve_vectors(
         The existing collection, whose names, kinds and sizes the vectors must have.
     bad : BadRows
         Takes what is wrong with single rows.
+    lenient : bool
+        Whether it takes what is wrong with all rows alike, too.
 
     Returns
     -------
@@ -57,7 +77,7 @@ def resolve_vectors(
     for name, value in wanted.items():
         _check_name(name)
         schema = None if info is None else _expected(name, info, list(wanted))
-        source = _source(frame, value, name, used)
+        source = replace(_source(frame, value, name, used), lenient=lenient)
         columns[name] = _column(source, schema, info, bad, may_lack=named and name != "")
     if info is None and "" in columns and columns[""].kind is VectorKind.SPARSE:
         raise InputError(
@@ -105,6 +125,8 @@ def _expected(name: str, info: CollectionInfo, wanted: list[str]) -> VectorSchem
 def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> Source:
     """Find the data that one vector is made from."""
     role = "vectors" if name == "" else f"vectors[{name!r}]"
+    if isinstance(value, pd.Series) and value.index.equals(frame.index) and is_own(frame, value):
+        value = value.name
     if isinstance(value, str) or is_label(frame, value):
         column = pick(frame, value, role)
         used.add(value)
@@ -121,9 +143,10 @@ def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> 
         value = value.to_numpy()
     if sparse.is_matrix(value) and value.ndim == 2:
         return _aligned(frame, Source(role, "sparse matrix", value.tocsr()))
+    if isinstance(value, pd.Index | np.ndarray) and value.ndim == 1 and _are_labels(frame, value):
+        value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        labels = [item for item in value if isinstance(item, str) or is_label(frame, item)]
-        if labels and len(labels) == len(value):
+        if _are_labels(frame, value):
             columns = [pick(frame, label, role) for label in value]
             if len(set(value)) < len(value):
                 raise InputError(f"{role}: a column is listed twice")
@@ -132,7 +155,7 @@ def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> 
         if not value and len(frame):
             raise InputError(f"{role}: an empty list of columns")
         value = _stack(value)
-    array = np.asarray(value)
+    array = np.asarray(plain(value))
     if array.ndim not in (2, 3) and not (array.ndim == 1 and array.dtype == object):
         raise InputError(
             f"{role}: {_describe(value)} is neither a column, a list of columns, a 2-D array "
@@ -141,12 +164,22 @@ def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> 
     return _aligned(frame, Source(role, "array", array))
 
 
+def _are_labels(frame: pd.DataFrame, items: Any) -> bool:
+    """Whether items are names of columns, or meant to be, and no vectors."""
+    return len(items) > 0 and all(isinstance(item, str) or is_label(frame, item) for item in items)
+
+
 def _stack(value: Sequence[Any]) -> Any:
-    """Make one array of a list of vectors, or an object array where their lengths differ."""
+    """Make one array of a list of vectors, or an object array where they are not alike."""
     try:
-        return np.asarray(value)
+        array = np.asarray(plain(value))
     except ValueError:
         return objects(value)
+    if array.ndim in (2, 3) and array.size and array.dtype.kind in NUMBER_KINDS:
+        rows = value if array.ndim == 2 else list(chain.from_iterable(value))
+        if rows_hold_booleans(rows, array.reshape(-1, array.shape[-1])):
+            return objects(value)
+    return array
 
 
 def _aligned(frame: pd.DataFrame, source: Source) -> Source:
@@ -176,15 +209,15 @@ def _column(
     may_lack: bool,
 ) -> VectorColumn:
     """Tell the kind of a source, hold it against the collection, and check its rows."""
-    kind = _kind(source)
-    if schema is not None and kind is not None and schema.kind is not kind:
+    kinds = [schema.kind] if schema is not None and source.lenient else _kinds(source, bad)
+    if schema is not None and kinds and schema.kind not in kinds:
         assert info is not None
         raise SchemaMismatch(
-            f"{source.role}: {source.noun} holds {kind} vectors, but collection {info.name!r} "
+            f"{source.role}: {source.noun} holds {kinds[0]} vectors, but collection {info.name!r} "
             f"takes {schema.kind} ones there"
         )
-    if kind is None:
-        kind = schema.kind if schema is not None else VectorKind.DENSE
+    # Rows of another kind than most, or than the collection's, are told apart one by one.
+    kind = schema.kind if schema is not None else kinds[0] if kinds else VectorKind.DENSE
     size = None if schema is None else schema.size
     build = {
         VectorKind.DENSE: dense.resolve,
@@ -195,43 +228,52 @@ def _column(
     return build(source, size, collection, bad, may_lack)
 
 
-def _kind(source: Source) -> VectorKind | None:
-    """Tell the kind of vectors; None where no row has any."""
+def _kinds(source: Source, bad: BadRows) -> list[VectorKind]:
+    """Tell the kinds of vectors, the commonest first; none where no row has any."""
     data = source.data
     if isinstance(data, list):
-        return VectorKind.DENSE
+        return [VectorKind.DENSE]
     if sparse.is_matrix(data):
-        return VectorKind.SPARSE
+        return [VectorKind.SPARSE]
     if isinstance(data, np.ndarray):
-        return VectorKind.DENSE if data.ndim == 2 else VectorKind.MULTI
+        return [VectorKind.DENSE if data.ndim == 2 else VectorKind.MULTI]
     arrow = arrow_array(data)
-    if arrow is not None:
-        return _arrow_kind(source, arrow.type)
+    is_text = data.dtype != object and pd.api.types.is_string_dtype(data.dtype)
+    if arrow is not None and not is_text:
+        return [_arrow_kind(source, arrow.type)]
+    present = np.flatnonzero(~data.isna().to_numpy(dtype=np.bool_))
+    if not len(present):
+        return []
+    first = data.iloc[present[0]]
     if data.dtype != object:
-        if data.isna().all():
-            return None
         raise InputError(
             f"{source.role}: {source.noun} holds {data.dtype}, one value a row, and not vectors; "
             + (
-                "an embedding model turns text into vectors"
-                if pd.api.types.is_string_dtype(data.dtype)
+                _about_text(first, data.name, source)
+                if is_text
                 else "for vectors spread over columns pass the list of their names"
             )
         )
-    present = np.flatnonzero(~pd.isna(data.to_numpy()))
-    if not len(present):
-        return None
-    for position in present[:100]:
-        kind = cell_kind(data.iloc[position])
-        if kind is not None:
-            return kind
-    first = data.iloc[present[0]]
+    cells = plain_cells(data.iloc[present[:LOOKED_AT]].to_numpy())
+    kinds = Counter(kind for kind in map(cell_kind, cells) if kind is not None)
+    if kinds or source.lenient:
+        return [kind for kind, _ in kinds.most_common()]
     raise InputError(
-        f"{source.role}: {source.noun} holds {type(first).__name__} ({first!r:.60}) in row "
-        f"{data.index[present[0]]!r}, and not vectors: lists, tuples or arrays of numbers, or "
+        f"{source.role}: {source.noun} holds {type(first).__name__} ({first!r:.60}) in {bad.noun} "
+        f"{bad.label(int(present[0]))!r}, and not vectors: lists, tuples or arrays of numbers, or "
         "{'indices', 'values'} for sparse ones"
-        + ("; an embedding model turns text into vectors" if isinstance(first, str) else "")
+        + (f"; {_about_text(first, data.name, source)}" if isinstance(first, str) else "")
     )
+
+
+def _about_text(text: str, name: Hashable, source: Source) -> str:
+    """Say how vectors are made of a column of text."""
+    if not text.lstrip().startswith(("[", "{")):
+        return "an embedding model turns text into vectors"
+    if not source.noun.startswith("column"):
+        return "json.loads makes a vector of each text"
+    loads = f'df[{name!r}] = df[{name!r}].map(json.loads, na_action="ignore")'
+    return f"{loads} makes vectors of this text"
 
 
 def cell_kind(cell: Any) -> VectorKind | None:

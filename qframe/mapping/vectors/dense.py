@@ -17,9 +17,10 @@ from qframe.mapping.vectors.source import (
     Source,
     arrow_rows,
     explain,
-    holds_booleans,
     objects,
+    plain_cells,
     require_present,
+    rows_hold_booleans,
     sequence_fault,
     spans,
     to_float32,
@@ -163,7 +164,7 @@ def stack(cells: NDArray[np.object_], size: int) -> NDArray[np.float32]:
     matrix = np.array(rows)
     if matrix.dtype.kind not in NUMBER_KINDS or matrix.shape != (len(cells), size):
         raise ValueError("not a matrix of numbers")
-    if holds_booleans(row[0] for row in rows):
+    if rows_hold_booleans(rows, matrix):
         raise ValueError("booleans")
     return to_float32(matrix)
 
@@ -211,8 +212,12 @@ def usual_size(
     source: Source, lengths: NDArray[np.int64], size: int | None, collection: str | None
 ) -> int:
     """Return the size that rows must have: the collection's, or the commonest in the frame."""
+    if source.lenient and size is not None:
+        return size
     found, counts = np.unique(lengths[lengths > 0], return_counts=True)
     if not len(found):
+        if source.lenient:
+            return 1
         raise InputError(f"{source.role}: {source.noun} holds only empty vectors")
     commonest = int(found[np.argmax(counts)])
     if size is None or size not in found:
@@ -224,7 +229,7 @@ def note_not_finite(
     column: DenseColumn, source: Source, bad: BadRows, skip: NDArray[np.bool_] | None = None
 ) -> None:
     """Look at every block for numbers that are NaN, inf, or beyond float32."""
-    for span in spans(len(source)):
+    for span in spans(len(source), column.size or 1):
         rows = np.arange(span.start, span.stop)
         if skip is None:
             block = column.matrix(span)
@@ -244,7 +249,7 @@ def note_not_finite(
                 found = column.original(row, place)
                 beyond = "" if np.isinf(found) else ", beyond float32"
             reason = f"holds {found} {column.place(place)}{beyond}"
-            bad.add(row, source.noun, reason, FINITE_REMEDY)
+            bad.add(row, source.finding, reason, FINITE_REMEDY)
 
 
 def _matrix(source: Source, size: int | None, collection: str | None, bad: BadRows) -> DenseColumn:
@@ -305,8 +310,8 @@ def note_lengths(
     """Note the rows whose vectors have another size than the others."""
     bad.add_all(
         np.flatnonzero(wrong).tolist(),
-        source.noun,
-        lambda position: f"has size {lengths[position]}, expected {right}",
+        source.finding,
+        (f"has size {length}, expected {right}" for length in lengths[wrong].tolist()),
         "vectors of one name have one size: mend or drop these rows",
     )
 
@@ -320,7 +325,7 @@ def _cells(
     matrix at once: reading them is what costs (a Python float takes 24 bytes and 20 ns), and the
     matrix adds an eighth or less of the memory that they take already.
     """
-    cells = source.data.to_numpy()
+    cells = plain_cells(source.data.to_numpy())
     missing = pd.isna(cells)
     present = require_present(missing, source, bad, may_lack)
     if missing.all():
@@ -332,7 +337,7 @@ def _cells(
     matrix: NDArray[np.float32] | None = None
     if not all(map(is_numeric, cells if present is None else cells[present])):
         matrix = np.zeros((len(cells), right), dtype=np.float32)
-    for span in spans(len(cells)):
+    for span in spans(len(cells), right):
         rows = np.flatnonzero(~missing[span]) + span.start
         try:
             block = stack(cells[rows], right)

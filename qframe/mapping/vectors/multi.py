@@ -17,9 +17,10 @@ from qframe.mapping.vectors.source import (
     Source,
     arrow_rows,
     explain,
-    holds_booleans,
     objects,
+    plain_cells,
     require_present,
+    rows_hold_booleans,
     sequence_fault,
     spans,
     to_float32,
@@ -122,9 +123,10 @@ def _join_cells(cells: NDArray[np.object_], size: int) -> NDArray[Any]:
         for cell in cells
         for vector in (cell.tolist() if isinstance(cell, np.ndarray) else cell)
     ]
-    if holds_booleans(vector[0] for vector in vectors if len(vector)):
+    matrix = np.array(vectors)
+    if matrix.ndim == 2 and rows_hold_booleans(vectors, matrix):
         raise ValueError("booleans")
-    return np.array(vectors)
+    return matrix
 
 
 def _arrow_lengths(array: Any) -> NDArray[np.int64]:
@@ -159,7 +161,7 @@ def resolve(
     if isinstance(data, np.ndarray):
         return _array(source, size, collection, bad)
     arrow = arrow_array(data)
-    cells = data.to_numpy() if arrow is None else arrow
+    cells = plain_cells(data.to_numpy()) if arrow is None else arrow
     missing = pd.isna(cells) if arrow is None else np.asarray(arrow.is_null())
     present = require_present(missing, source, bad, may_lack)
     lengths = np.zeros(len(source), dtype=np.int64)
@@ -221,7 +223,7 @@ def _array(source: Source, size: int | None, collection: str | None, bad: BadRow
             f"{source.role}: a row holds {array.shape[1] * array.shape[2]:,} numbers; "
             f"a multivector has {MAX_NUMBERS:,} at the most"
         )
-    for span in spans(len(array)):
+    for span in spans(len(array), array.shape[1] * array.shape[2]):
         if np.isfinite(to_float32(array[span])).all():
             continue
         explain(

@@ -15,13 +15,18 @@ from qframe.mapping.badrows import BadRows
 from qframe.points import Rows
 
 CHUNK = 4096
-"""Rows that a whole-frame check looks at together: 6 MB of float32 at 384 dims, so that a check
-of millions of rows needs no more memory than a batch."""
+"""Rows that a whole-frame check looks at together."""
+
+CHUNK_NUMBERS = 4096 * 384
+"""Numbers that it converts together, 6 MB of float32, so that a check of millions of rows, or of
+very long ones, needs no more memory than a batch."""
 
 NUMBER_KINDS = "fiu"
 """numpy's kinds of dtypes that hold real numbers."""
 
 BOOLEANS = frozenset({bool, np.bool_})
+
+LABELLED = (pd.Series, pd.DataFrame, pd.Index, pd.api.extensions.ExtensionArray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,22 @@ class Source:
         What it is, for messages.
     data : Series, list of Series, array, or scipy.sparse matrix
         One row a row of the frame.
+    lenient : bool
+        Whether what is wrong with all rows is told row by row, as in the middle of a stream, and
+        not raised.
     """
 
     role: str
     noun: str
     data: Any
+
+    lenient: bool = False
+
+    @property
+    def finding(self) -> str:
+        """What findings call it: as `noun`, and of several arrays which one."""
+        several = self.role != "vectors" and self.noun in ("array", "sparse matrix")
+        return f"{self.role}: {self.noun}" if several else self.noun
 
     def __len__(self) -> int:
         data = self.data
@@ -49,10 +65,11 @@ class Source:
         return int(data.shape[0])
 
 
-def spans(total: int) -> Iterator[slice]:
-    """Cut ``range(total)`` into slices of `CHUNK` rows."""
-    for start in range(0, total, CHUNK):
-        yield slice(start, min(start + CHUNK, total))
+def spans(total: int, numbers: int = 1) -> Iterator[slice]:
+    """Cut ``range(total)`` into slices of `CHUNK` rows, or fewer where a row has many numbers."""
+    rows = max(1, min(CHUNK, CHUNK_NUMBERS // max(1, numbers)))
+    for start in range(0, total, rows):
+        yield slice(start, min(start + rows, total))
 
 
 def objects(values: Sequence[Any]) -> NDArray[np.object_]:
@@ -60,6 +77,32 @@ def objects(values: Sequence[Any]) -> NDArray[np.object_]:
     cells = np.empty(len(values), dtype=object)
     for at, value in enumerate(values):  # numpy would look into lists and arrays
         cells[at] = value
+    return cells
+
+
+def plain(value: Any) -> Any:
+    """Return numbers as numpy keeps them: without labels, and NaN where they are masked."""
+    if value is np.ma.masked:
+        return None
+    if isinstance(value, np.ma.MaskedArray):
+        masked: Any = value
+        if not np.ma.getmaskarray(value).any():
+            return masked.data
+        if masked.dtype.kind not in NUMBER_KINDS:
+            return masked.astype(object).filled(None)
+        return masked.astype(np.result_type(masked.dtype, np.float32)).filled(np.nan)
+    if isinstance(value, LABELLED):
+        return value.to_numpy()
+    if isinstance(value, (list, tuple)) and value and hasattr(value[0], "__len__"):
+        return [plain(item) for item in value]
+    return value
+
+
+def plain_cells(cells: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Return cells as `plain` makes them; the same array where they are so already."""
+    kinds = set(map(type, cells))
+    if any(issubclass(kind, (np.ma.MaskedArray, *LABELLED, list, tuple)) for kind in kinds):
+        return objects([plain(cell) for cell in cells])
     return cells
 
 
@@ -100,7 +143,7 @@ def require_present(
     if not may_lack:
         bad.add_all(
             np.flatnonzero(missing).tolist(),
-            source.noun,
+            source.finding,
             "no vector",
             "drop these rows, or name the vector (vectors={'name': column}): "
             "a point may lack a named one",
@@ -142,6 +185,15 @@ def holds_booleans(items: Iterable[Any]) -> bool:
     return not BOOLEANS.isdisjoint(map(type, items))
 
 
+def rows_hold_booleans(rows: Sequence[Any], matrix: NDArray[Any]) -> bool:
+    """Whether there are booleans in rows that numpy has made a matrix of numbers of.
+
+    Only rows with a number that a boolean becomes are looked at, which costs a tenth of all.
+    """
+    candidates = np.flatnonzero(((matrix == 0) | (matrix == 1)).any(axis=1))
+    return any(holds_booleans(rows[at]) for at in candidates.tolist())
+
+
 def _element_fault(array: NDArray[Any]) -> str:
     """Say which element of an array is no number."""
     if array.dtype.kind == "b":
@@ -178,5 +230,5 @@ def explain(
         if reason is None:
             fine.append(position)
         else:
-            bad.add(position, source.noun, reason, remedy)
+            bad.add(position, source.finding, reason, remedy)
     return np.array(fine, dtype=np.int64)

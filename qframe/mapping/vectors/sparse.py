@@ -14,7 +14,16 @@ from qframe.errors import InputError
 from qframe.mapping.badrows import BadRows
 from qframe.mapping.columns import arrow_array
 from qframe.mapping.vectors.multi import fetch
-from qframe.mapping.vectors.source import NUMBER_KINDS, Source, require_present, spans, to_float32
+from qframe.mapping.vectors.source import (
+    NUMBER_KINDS,
+    Source,
+    holds_booleans,
+    plain,
+    plain_cells,
+    require_present,
+    spans,
+    to_float32,
+)
 from qframe.points import Rows, SparseBlock, VectorColumn, VectorKind
 
 MAX_INDEX = 2**32 - 1
@@ -33,7 +42,9 @@ def is_matrix(value: Any) -> bool:
 def parts(cell: Any) -> tuple[Any, Any] | None:
     """Return indices and values of a sparse cell; None where it is none."""
     if isinstance(cell, Mapping):
-        return (cell["indices"], cell["values"]) if set(cell) == {"indices", "values"} else None
+        if set(cell) != {"indices", "values"}:
+            return None
+        return plain(cell["indices"]), plain(cell["values"])
     if isinstance(cell, (np.ndarray, list, tuple, str, bytes)):
         return None
     indices, values = getattr(cell, "indices", None), getattr(cell, "values", None)
@@ -96,7 +107,7 @@ def resolve(
         return _matrix(source, bad)
     data = source.data
     arrow = arrow_array(data)
-    cells = data.to_numpy() if arrow is None else arrow
+    cells = plain_cells(data.to_numpy()) if arrow is None else arrow
     missing = pd.isna(cells) if arrow is None else np.asarray(arrow.is_null())
     present = require_present(missing, source, bad, may_lack)
     lengths = np.zeros(len(source), dtype=np.int64)
@@ -114,7 +125,7 @@ def resolve(
                 if reason is None:
                     lengths[at] = len((parts(cell) or ((), ()))[0])
                 else:
-                    bad.add(at, source.noun, reason, REMEDY)
+                    bad.add(at, source.finding, reason, REMEDY)
     return SparseCellColumn(cells, lengths, present)
 
 
@@ -140,7 +151,14 @@ def _join(
 def _flat(parts: list[Any]) -> NDArray[Any]:
     """Join flat lists or arrays."""
     if all(type(part) is list for part in parts):
-        return np.array(list(itertools.chain.from_iterable(parts)))
+        items = list(itertools.chain.from_iterable(parts))
+        flat = np.array(items)
+        if flat.ndim == 1 and ((flat == 0) | (flat == 1)).any() and holds_booleans(items):
+            raise ValueError("booleans")
+        return flat
+    for part in parts:
+        if not isinstance(part, np.ndarray) and holds_booleans(part):
+            raise ValueError("booleans")
     some = [np.asarray(part) for part in parts if len(part)]
     return np.concatenate(some) if some else np.empty(0)
 
@@ -176,7 +194,7 @@ def _matrix(source: Source, bad: BadRows) -> VectorColumn:
         rows = np.unique(np.searchsorted(matrix.indptr, wrong, side="right") - 1)
         bad.add_all(
             rows.tolist(),
-            source.noun,
+            source.finding,
             "holds a number that is NaN, infinite or beyond float32",
             REMEDY,
         )
@@ -198,6 +216,8 @@ def fault(cell: Any) -> str | None:
         return f"holds {len(indices)} indices and {len(values)} values"
     if not len(indices):
         return None
+    if any(not isinstance(part, np.ndarray) and holds_booleans(part) for part in pair):
+        return "holds booleans, not numbers"
     if indices.dtype.kind not in "iu":
         return f"indices are {indices.dtype}, not integers"
     if values.dtype.kind not in NUMBER_KINDS:
