@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import atexit
 import logging
+import numbers
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qframe.address import GRPC_PORT, Transport, parse_url
+from qframe.address import GRPC_PORT, Transport, check_headers, is_loopback, parse_url
 from qframe.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +28,17 @@ if TYPE_CHECKING:
 log = logging.getLogger("qframe")
 
 DEFAULT_FOLDER = "qdrant_data"
+
+LONGEST = 86_400.0
+"""Seconds of a day, more than any request takes and less than what a clock cannot count."""
+
+_LIKE_A_URL = re.compile(
+    r"(https?|grpcs?):?/"  # a scheme with a slip
+    r"|.*:(?![\\/]).*@"  # user:password@host; C:\ is a drive
+    r"|.*[?&#]api[-_]?key=",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What nobody means as a folder, and may hold a key that a folder's name would show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +199,9 @@ def connect(
         Talk gRPC, on `grpc_port`, to the host of an ``http`` or ``https`` URL.
     grpc_port : int, default 6334
     timeout : float, default 60
-        Seconds that a request may take.
+        Seconds that a request may take, up to a day.
     headers : mapping of str to str, optional
-        Further HTTP headers, or gRPC metadata.
+        Further HTTP headers, or gRPC metadata, in names and values that both can carry.
     verify : bool or str, default True
         False trusts every certificate (REST only); a path trusts the authority in that PEM file.
 
@@ -213,10 +226,10 @@ def connect(
         raise InputError(
             "con is empty: pass a URL such as 'http://localhost:6333', a folder, or ':memory:'"
         )
-    if not timeout > 0:
-        raise InputError(f"timeout={timeout!r}: seconds that a request may take, more than 0")
+    seconds = _seconds(timeout)
+    carried = check_headers(api_key, headers)
     if "://" not in text:
-        return Connection("embedded", _folder(text, (api_key, headers)), timeout=float(timeout))
+        return Connection("embedded", _folder(text, carried), timeout=seconds)
     address = parse_url(text, prefer_grpc=prefer_grpc, grpc_port=grpc_port)
     if address.transport == "grpc" and verify is False:
         raise InputError(
@@ -231,7 +244,7 @@ def connect(
         tls=address.tls,
         api_key=api_key,
         headers=dict(headers or {}),
-        timeout=float(timeout),
+        timeout=seconds,
         verify=verify,
     )
 
@@ -265,8 +278,24 @@ def resolve(con: Con) -> Connection:
     return connection
 
 
-def _folder(text: str, credentials: tuple[object, object]) -> str:
-    if any(credentials):
+def _seconds(timeout: Any) -> float:
+    number = isinstance(timeout, numbers.Real) and not isinstance(timeout, bool)
+    if not (number and 0 < timeout <= LONGEST):
+        raise InputError(
+            f"timeout={timeout!r}: seconds that a request may take, a number above 0 and up to "
+            f"{LONGEST:.0f}, which is a day"
+        )
+    return float(timeout)
+
+
+def _folder(text: str, carried: Mapping[str, str]) -> str:
+    if _LIKE_A_URL.match(text):
+        raise InputError(
+            "con looks like a URL that is not written as one, 'http://localhost:6333' (REST) or "
+            "'grpc://localhost:6334' (gRPC) is; it is not repeated here, since it may hold a key, "
+            "which goes into qframe.connect(url, api_key=...)"
+        )
+    if carried:
         raise InputError(
             f"{text!r} is a folder, and the embedded engine knows no api_key and no headers; "
             "a server's URL starts with http:// or grpc://"
@@ -274,7 +303,8 @@ def _folder(text: str, credentials: tuple[object, object]) -> str:
     if text == ":memory:":
         return _memory_folder()
     head, _, port = text.rpartition(":")
-    if port.isdigit() and head and "/" not in head and "\\" not in head:
+    names_port = port.isdigit() and head and "/" not in head and "\\" not in head
+    if names_port or is_loopback(text):
         raise InputError(
             f"{text!r} looks like a server without its scheme: 'http://{text}' (REST) or "
             f"'grpc://{text}' (gRPC); a folder of this name is './{text}'"
@@ -300,6 +330,16 @@ def _memory_folder() -> str:
 def _remove(folder: str, owner: int) -> None:
     if os.getpid() == owner:  # a forked child that ends leaves its parent's data alone
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _forget_memory() -> None:
+    """Let a forked child make a folder of its own; its parent's thread may have held the lock."""
+    global _lock, _memory
+    _lock, _memory = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_memory)
 
 
 def _say_once(sentence: str) -> None:

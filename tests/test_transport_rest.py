@@ -12,12 +12,14 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
+import requests
 
 from qframe import errors
 from qframe.address import is_loopback
@@ -69,8 +71,8 @@ def _serving(*scripts: Script, tls: bool = False) -> Iterator[str]:
                 with connection:
                     if context is not None:
                         connection = context.wrap_socket(connection, server_side=True)
-                    script(connection)
-                    connection.close()
+                    with connection:
+                        script(connection)
             except OSError:
                 continue  # the client went away, which some of the tests are about
 
@@ -212,7 +214,7 @@ def test_names_that_would_change_the_path_are_refused(name: str) -> None:
 @pytest.mark.parametrize("key", ["secret\n", "se\r\ncret", " secret", "sécret"])
 def test_a_key_that_no_header_can_carry_is_refused_unseen(key: str) -> None:
     """Most often it is the line break behind a key read from a file; it is not repeated."""
-    with pytest.raises(errors.InputError, match="'api-key'") as caught:
+    with pytest.raises(errors.InputError, match=r"^api_key ") as caught:
         RestSession("http://127.0.0.1:1", api_key=key)
     assert "cret" not in str(caught.value)
 
@@ -361,11 +363,26 @@ def test_an_untrusted_certificate() -> None:
         _put(uri)
 
 
-def test_unverified_connections(monkeypatch: pytest.MonkeyPatch, certificate: Path) -> None:
-    """verify=False holds against a bundle in the environment; urllib3's warning is left alone."""
+def test_unverified_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """verify=False holds against a bundle in the environment, and is logged once, not warned of."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/bundle.pem")
-    with _serving(_says(OK), tls=True) as uri, pytest.warns(match="Unverified HTTPS request"):
+    with _serving(*[_says(OK)] * 3, tls=True) as uri:
+        for _ in range(3):
+            assert _put(uri, verify=False) == 1  # warnings are errors in the tests
+    said = [record for record in caplog.records if record.name == "qframe"]
+    assert [record.message for record in said] == [
+        f"qframe: the certificate of {uri} is not checked, as verify=False asks for"
+    ]
+
+
+def test_the_warning_of_others_is_left_alone() -> None:
+    """Whoever uses requests beside a session that trusts everything is still warned."""
+    with _serving(*[_says(OK)] * 2, tls=True) as uri:
         assert _put(uri, verify=False) == 1
+        with pytest.warns(match="Unverified HTTPS request"):
+            requests.get(uri, verify=False, timeout=5)
 
 
 def test_https_to_a_plain_port() -> None:
@@ -461,6 +478,55 @@ def test_answers_that_stop_halfway() -> None:
 
     with _serving(script) as uri, pytest.raises(errors.RequestTimeout):
         _put(uri, timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
+        b"HTTP/1.1 500 No\r\nContent-Length: 100000\r\n\r\n",
+    ],
+    ids=["headers", "body", "chunks", "an error"],
+)
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_answers_that_drip(head: bytes, tls: bool) -> None:
+    """A byte now and then does not begin the timeout anew, neither in the headers nor after."""
+
+    def script(connection: socket.socket) -> None:
+        _request(connection)
+        connection.sendall(head)
+        for _ in range(50):
+            connection.sendall(b"H")
+            time.sleep(0.05)
+
+    with _serving(script, tls=tls) as uri:
+        began = time.monotonic()
+        with pytest.raises(errors.RequestTimeout):
+            _put(uri, timeout=0.4, verify=not tls)
+        took = time.monotonic() - began
+    assert 0.3 < took < 1.5
+
+
+def test_the_clock_begins_with_each_request() -> None:
+    """What earlier requests on a connection took does not count against the next."""
+
+    def script(connection: socket.socket) -> None:
+        for _ in range(3):
+            _request(connection)
+            time.sleep(0.25)
+            connection.sendall(OK)
+
+    with _serving(script) as uri, _session(uri, timeout=0.5) as session:
+        assert [session.request("GET", ("collections",)) for _ in range(3)] == [1, 1, 1]
+
+
+def test_large_answers_arrive_whole() -> None:
+    """Tens of megabytes are read as they were sent."""
+    content = b'{"result":"' + b"x" * 30_000_000 + b'"}'
+    with _serving(_status(200, content)) as uri:
+        assert _put(uri) == "x" * 30_000_000
 
 
 def test_a_connection_is_kept_alive() -> None:
@@ -709,3 +775,23 @@ def test_a_key_that_a_server_repeats_is_not_shown(
         session.request("PUT", POINTS, body=b"{}")
     shown = repr(session)
     assert "hush-hush" not in shown + str(caught.value) + repr(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"hush-hush is no HTTP\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nhush-hush\r\n",
+        b"HTTP/1.1 500 hush-hush\r\nContent-Length: 0\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"hush-hush":1}',
+    ],
+    ids=["status line", "chunk", "reason", "names"],
+)
+def test_a_key_is_in_no_cause_of_an_error(answer: bytes) -> None:
+    """Where the library's own error repeats the key, it is not shown as the cause of ours."""
+    with _serving(_says(answer)) as uri, pytest.raises(errors.QframeError) as caught:
+        _put(uri, api_key="hush-hush")
+    assert "hush-hush" not in str(caught.value)
+    cause = caught.value.__cause__
+    assert cause is None or "hush-hush" not in "".join(traceback.format_exception(cause))
+    assert caught.value.__context__ is None or caught.value.__suppress_context__

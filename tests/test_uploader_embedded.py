@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,8 @@ from qframe.report import BatchResult, Status
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.base import StoredPoint
 from qframe.stores.embedded import EmbeddedStore
+from qframe.transports.edge_handle import engine
+from qframe.uploaders import edge_points
 from qframe.uploaders.embedded import EmbeddedBatchUploader
 from qframe.write import WriteOptions
 
@@ -583,3 +586,26 @@ def test_broken_handle_stays_broken(folder: Path) -> None:
         assert isinstance(result.error, EngineError)
         (folder / "moved").rename(folder / "docs")
     assert list(everything(folder)) == list(range(20))
+
+
+class PanicException(BaseException):
+    """What the engine's bindings raise, by name."""
+
+
+@pytest.mark.parametrize("raised", [RuntimeError("odd"), KeyError("odd"), PanicException("odd")])
+def test_points_that_the_engine_does_not_make(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    """Whatever the engine raises while points are made is the batch's error, and nobody else's."""
+
+    def fail(*parts: object) -> None:
+        raise raised
+
+    # The engine refuses by TypeError and ValueError; what else it might raise cannot be provoked.
+    strange = SimpleNamespace(Point=fail, SparseVector=engine().SparseVector)
+    monkeypatch.setattr(edge_points, "engine", lambda: strange)
+    result = upload(folder, numbered(10, 12))
+    assert (result.status, type(result.error)) == (Status.FAILED, EngineError)
+    assert "the points cannot be made" in str(result.error)
+    assert result.error is not None
+    assert result.error.__cause__ is raised

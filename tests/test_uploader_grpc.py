@@ -13,6 +13,7 @@ import pytest
 
 from qframe import errors
 from qframe.batches import Batch
+from qframe.connection import connect
 from qframe.points import (
     DenseBlock,
     Ids,
@@ -396,3 +397,23 @@ def test_results_can_be_pickled(server: LocalServer, store: GrpcStore) -> None:
         True,
         7,
     )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"api_key": "s3cret\n"},
+        {"api_key": " s3cret"},
+        {"api_key": ""},
+        {"headers": {"a b": "s3cret"}},
+        {"headers": {"a": "s3cret\x00"}},
+    ],
+)
+def test_keys_and_headers_are_checked_as_connect_does(options: dict[str, Any]) -> None:
+    """An uploader by itself refuses what `connect` refuses, in the same words."""
+    with pytest.raises(errors.InputError) as caught:
+        GrpcBatchUploader.start(collection="c", **options)
+    with pytest.raises(errors.InputError) as expected:
+        connect("grpc://localhost", **options)
+    assert str(caught.value) == str(expected.value)
+    assert "s3cret" not in str(caught.value)

@@ -15,6 +15,7 @@ import pytest
 
 from qframe import errors
 from qframe.batches import Batch
+from qframe.connection import connect
 from qframe.points import (
     DenseBlock,
     Ids,
@@ -347,3 +348,23 @@ def test_the_default_port_is_qdrants() -> None:
     """A URL without a port means 6333, not the web's 80."""
     with RestBatchUploader.start("http://localhost", collection="c") as upload:
         assert repr(upload) == "RestBatchUploader('http://localhost:6333', 'c')"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"api_key": "s3cret\n"},
+        {"api_key": " s3cret"},
+        {"api_key": ""},
+        {"headers": {"a b": "s3cret"}},
+        {"headers": {"a": "s3cret\x00"}},
+    ],
+)
+def test_keys_and_headers_are_checked_as_connect_does(options: dict[str, Any]) -> None:
+    """An uploader by itself refuses what `connect` refuses, in the same words."""
+    with pytest.raises(errors.InputError) as caught:
+        RestBatchUploader.start(collection="c", **options)
+    with pytest.raises(errors.InputError) as expected:
+        connect("http://localhost", **options)
+    assert str(caught.value) == str(expected.value)
+    assert "s3cret" not in str(caught.value)

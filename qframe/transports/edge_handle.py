@@ -53,7 +53,7 @@ def engine() -> Any:
 
 
 def guarded(doing: str, action: Callable[[], T]) -> T:
-    """Run what needs the engine and has no handle yet, with its errors translated.
+    """Run what needs the engine but no handle of it, with the engine's errors translated.
 
     Parameters
     ----------
@@ -63,6 +63,8 @@ def guarded(doing: str, action: Callable[[], T]) -> T:
     """
     try:
         return action()
+    except QframeError:
+        raise
     except Exception as error:
         if "No space left" in str(error):
             raise InsufficientStorage(f"{doing}: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from qframe.address import is_loopback
+from qframe.address import check_headers, is_loopback
 from qframe.errors import ConnectionLost, InputError, InvalidAnswer
 from qframe.transports.grpc_errors import Translator
 from qframe.version import USER_AGENT
@@ -82,10 +81,7 @@ class GrpcChannel:
                 "with the authority to trust, or use REST"
             )
         self._authority = None if verify is True else _read_authority(verify)
-        given = dict(headers or {})
-        if api_key is not None:
-            given["api-key"] = api_key
-        self._metadata = tuple(_check_header(name, value) for name, value in given.items())
+        self._metadata = tuple(check_headers(api_key, headers).items())
         self._translator = Translator(
             self.target, self.address, port, tuple(value for _, value in self._metadata)
         )
@@ -139,7 +135,7 @@ class GrpcChannel:
         try:
             answer = self._method(method)(body, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise self._translator.translate(error, seconds) from error
+            raise self._translator.translate(error, seconds) from (self._translator.cause(error))
         except ValueError as error:  # the channel was closed by another thread meanwhile
             raise ConnectionLost(f"the connection to {self.target} was closed") from error
         try:
@@ -170,19 +166,6 @@ class GrpcChannel:
             credentials = grpc.ssl_channel_credentials(root_certificates=self._authority)
             return grpc.secure_channel(self.address, credentials, options)
         return grpc.insecure_channel(self.address, options)
-
-
-def _check_header(name: str, value: str) -> tuple[str, str]:
-    # gRPC would put the value, perhaps a key, into its error.
-    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-        raise InputError(
-            f"the value for the metadata {name!r} holds what no metadata can carry: a line break "
-            "or another character outside of printable ASCII"
-        )
-    key = name.lower()
-    if not re.fullmatch(r"[0-9a-z_.-]+", key) or key.startswith("grpc-") or key.endswith("-bin"):
-        raise InputError(f"{name!r} cannot be the name of metadata")
-    return key, value
 
 
 def _read_authority(verify: str) -> bytes:

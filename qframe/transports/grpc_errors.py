@@ -59,9 +59,9 @@ _TEXT = re.compile(r"http1\.x server|got frame type (3[2-9]|[4-9]\d|1[01]\d|12[0
 """An answer in readable characters, where frames of HTTP/2 were to come."""
 _PAGE = re.compile(r"\s*<(!doctype|html)", re.IGNORECASE)
 
-# What the server says.
-_NO_COLLECTION = re.compile(r"Collection .* doesn't exist|Collection .* not found")
-_COLLECTION_EXISTS = re.compile(r"Collection .* already exists")
+# What the server says; a collection's name may hold line breaks.
+_NO_COLLECTION = re.compile(r"Collection .* doesn't exist|Collection .* not found", re.DOTALL)
+_COLLECTION_EXISTS = re.compile(r"Collection .* already exists", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,8 @@ class Translator:
                 "this looks like the port of the REST API: gRPC is on port 6334 unless configured "
                 f"otherwise, and http://{self.address} talks REST"
             )
-        elif "HTTP/2" in text or "Socket closed" in text:
+        elif any(sign in text for sign in ("HTTP/2", "Socket closed", "Connection reset")):
+            # Something accepted the connection and hung up on the first bytes of HTTP/2.
             hint = (
                 "is this the port of gRPC, 6334 unless configured otherwise, and does it want TLS "
                 "(grpcs://) or not (grpc://)?"
@@ -198,6 +199,11 @@ class Translator:
         if status >= 500:
             return ServerError(text, retry_after)
         return InvalidRequest(f"{text}; is this the port of gRPC?")
+
+    def cause(self, error: grpc.RpcError) -> grpc.RpcError | None:
+        """Return the error as the cause to show, or None where it holds a secret."""
+        text = str(error)
+        return error if self._scrubbed(text) == text else None
 
     def _scrubbed(self, text: str) -> str:
         for value in self.secrets:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -10,13 +12,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 
-from qframe.address import is_loopback
+from qframe.address import check_headers, is_loopback
 from qframe.errors import InputError, InvalidAnswer
 from qframe.transports.rest_errors import Translator, foreign
 from qframe.version import USER_AGENT
 
 if TYPE_CHECKING:
     import requests
+
+log = logging.getLogger("qframe")
 
 IDLE_SECONDS = 4.0
 """How long an unused connection is trusted: the server closes it after 5 s (src/settings.rs:459 in
@@ -46,7 +50,7 @@ class RestSession:
         Sent as ``api-key``; shown nowhere.
     headers : mapping of str to str, optional
     timeout : float
-        Seconds without an answer after which a request is given up.
+        Seconds that sending may take, and then the answer to its last byte.
     verify : bool or str
         Whether certificates are checked, or the file of the authority to trust.
     """
@@ -62,11 +66,7 @@ class RestSession:
     ) -> None:
         self.uri = uri.rstrip("/")
         self.timeout = timeout
-        self._headers = {"User-Agent": USER_AGENT, **(headers or {})}
-        if api_key is not None:
-            self._headers["api-key"] = api_key
-        for name, value in self._headers.items():
-            _check_header(name, value)
+        self._headers = {"user-agent": USER_AGENT, **check_headers(api_key, headers)}
         if isinstance(verify, str) and not os.path.exists(verify):
             raise InputError(f"verify={verify!r}: there is no such file")
         self._verify = verify
@@ -115,7 +115,8 @@ class RestSession:
         answer = self._exchange(method, path, query=query, body=body)
         if "result" not in answer:
             raise InvalidAnswer(
-                f"{self.uri} answered without a result, with {', '.join(answer) or 'nothing'} only"
+                f"{self.uri} answered without a result, with "
+                f"{self._errors.scrubbed(', '.join(answer)) or 'nothing'} only"
             )
         return answer["result"]
 
@@ -149,7 +150,7 @@ class RestSession:
                 proxies=dict(self._proxies),
             )
         except foreign() as error:
-            raise self._errors.failure(error, sent) from error
+            raise self._errors.failure(error, sent) from self._errors.cause(error)
         self._used = time.monotonic()
         if not 200 <= response.status_code < 300:
             raise self._errors.refusal(response, method, path)
@@ -167,7 +168,14 @@ class RestSession:
         if self._session is None:
             import requests
 
+            from qframe.transports.rest_connections import Connections
+
             session = requests.Session()
+            connections = Connections(trusting=self._verify is False)
+            session.mount("http://", connections)
+            session.mount("https://", connections)
+            if self._verify is False and self.uri.startswith("https:"):
+                _say_unverified(self.uri)
             session.headers.update(self._headers)
             # Any callable keeps requests from sending what a .netrc holds for this host.
             session.auth = _unchanged
@@ -193,15 +201,10 @@ def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
 
 
-def _check_header(name: str, value: str) -> None:
-    # requests would put the value, perhaps a key, into its error.
-    if not (isinstance(value, str) and value.isascii() and value.isprintable()):
-        raise InputError(
-            f"the value for the header {name!r} holds what no header can carry: a line break or "
-            "another character outside of printable ASCII"
-        )
-    if value != value.strip():
-        raise InputError(f"the value for the header {name!r} begins or ends with a space")
+@functools.cache
+def _say_unverified(uri: str) -> None:
+    """Log once a process and server what urllib3 would warn of with every request."""
+    log.warning("qframe: the certificate of %s is not checked, as verify=False asks for", uri)
 
 
 def _host(uri: str) -> str:
@@ -209,7 +212,7 @@ def _host(uri: str) -> str:
 
 
 def _secrets(headers: Mapping[str, str]) -> tuple[str, ...]:
-    values = [value for name, value in headers.items() if name.lower() != "user-agent"]
+    values = [value for name, value in headers.items() if name != "user-agent"]
     # Of "Bearer KEY" the key alone may come back; what is shorter than four is in every text.
     parts = [*values, *(value.rpartition(" ")[2] for value in values)]
     return tuple(part for part in parts if len(part) > 3)

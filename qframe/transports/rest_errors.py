@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ class Translator:
     uri : str
         Base URL of the server.
     timeout : float
-        Seconds without an answer after which a request is given up.
+        Seconds after which a request without a whole answer is given up.
     secrets : tuple of str
         What no error may show, should a server or a proxy repeat it.
     """
@@ -73,6 +74,7 @@ class Translator:
         import urllib3
 
         causes = list(_causes(error))
+        words = self.scrubbed(_innermost(causes))
 
         def has(*types: type[BaseException]) -> BaseException | None:
             return next((cause for cause in causes if isinstance(cause, types)), None)
@@ -83,7 +85,7 @@ class Translator:
             return ServerUnreachable(f"no TLS with {self.uri}: {self._tls_hint(found)}")
         if has(requests.exceptions.ProxyError):
             return ServerUnreachable(
-                f"the proxy on the way to {self.uri} does not connect: {_innermost(causes)}; it "
+                f"the proxy on the way to {self.uri} does not connect: {words}; it "
                 "comes from HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, and NO_PROXY takes a host off it"
             )
         if has(requests.exceptions.ConnectTimeout):
@@ -95,7 +97,7 @@ class Translator:
             return ServerUnreachable(f"the host of {self.uri} is not known: is its name right?")
         if has(urllib3.exceptions.NewConnectionError):
             return ServerUnreachable(
-                f"no connection to {self.uri}: {_innermost(causes)}; does Qdrant run there?"
+                f"no connection to {self.uri}: {words}; does Qdrant run there?"
             )
         if has(urllib3.exceptions.ReadTimeoutError, TimeoutError):
             return RequestTimeout(
@@ -109,19 +111,24 @@ class Translator:
             return InvalidAnswer(f"the answer of {self.uri} cannot be decompressed")
         # Strange URLs; and a bare OSError is requests' word for certificates that are not there.
         if isinstance(error, ValueError) or type(error) is OSError:
-            return InvalidRequest(f"no request to {self.uri}: {self._scrubbed(str(error))}")
+            return InvalidRequest(f"no request to {self.uri}: {self.scrubbed(str(error))}")
         if sent > MAX_REQUEST and has(ConnectionError):
             return RequestTooLarge(
                 f"{self.uri} closed the connection under a body of {sent} bytes: more than "
                 f"{MAX_REQUEST} are refused unless the server's max_request_size_mb says otherwise"
             )
         if has(http.client.IncompleteRead, ConnectionError):
-            return ConnectionLost(f"{self.uri} closed the connection: {_innermost(causes)}")
+            return ConnectionLost(f"{self.uri} closed the connection: {words}")
         if found := has(http.client.HTTPException):
-            return InvalidAnswer(f"the answer of {self.uri} is no HTTP: {found}")
-        return ConnectionLost(
-            f"the connection to {self.uri} failed: {self._scrubbed(_innermost(causes))}"
-        )
+            return InvalidAnswer(
+                f"the answer of {self.uri} is no HTTP: {self.scrubbed(str(found))}"
+            )
+        return ConnectionLost(f"the connection to {self.uri} failed: {words}")
+
+    def cause(self, error: Exception) -> Exception | None:
+        """Return the error as the cause to show, or None where it holds a secret."""
+        text = "".join(traceback.format_exception(error))
+        return error if self.scrubbed(text) == text else None
 
     def _strange(self, line: str) -> TransportError:
         """Translate an answer that does not begin as HTTP/1.1 does."""
@@ -130,7 +137,7 @@ class Translator:
             return ServerUnreachable(f"{self.uri} speaks TLS: use {other}")
         if "\x00" in line:  # the frames of HTTP/2 begin with their length in three bytes
             return ServerUnreachable(f"{self.uri} speaks HTTP/2, as gRPC does{PORTS}")
-        shown = _shown(self._scrubbed(repr(line.strip())))
+        shown = _shown(self.scrubbed(repr(line.strip())))
         return InvalidAnswer(f"{self.uri} does not answer in HTTP but with {shown}")
 
     def _tls_hint(self, error: BaseException) -> str:
@@ -187,7 +194,7 @@ class Translator:
                 return InsufficientStorage(text, retry_after)
         if 300 <= status < 400:
             place = response.headers.get("Location")
-            where = f"; it is sent on to {self._scrubbed(place)}: connect there" if place else ""
+            where = f"; it is sent on to {self.scrubbed(place)}: connect there" if place else ""
             return InvalidRequest(f"{self.uri} does not serve this itself (HTTP {status}){where}")
         if status >= 500:
             return ServerError(text, retry_after)
@@ -208,13 +215,14 @@ class Translator:
         """Return the server's own words, at a bearable length and without secrets."""
         said = _said(response.content)
         if said is not None:
-            return self._scrubbed(said)
+            return self.scrubbed(said)
         content = response.content.decode("utf-8", "replace").strip()
         if not content:
-            return response.reason or "an empty answer"
-        return _shown(self._scrubbed(content))
+            return self.scrubbed(response.reason or "an empty answer")
+        return _shown(self.scrubbed(content))
 
-    def _scrubbed(self, text: str) -> str:
+    def scrubbed(self, text: str) -> str:
+        """Return a text without the secrets."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text

@@ -22,7 +22,12 @@ from typing import Any
 
 from qframe.errors import EngineError, InputError, InsufficientStorage
 from qframe.points import VectorKind
-from qframe.schema import CollectionSchema, VectorSchema
+from qframe.schema import (
+    FORBIDDEN_IN_NAMES,
+    MAX_NAME_CHARACTERS,
+    CollectionSchema,
+    VectorSchema,
+)
 
 FORMAT = 1
 """Version of ``collection.json``."""
@@ -37,8 +42,8 @@ _UNFINISHED = _METADATA + ".new"
 _OURS = frozenset({_LOCK, _METADATA, _SHARD, _UNFINISHED})
 
 # The server's rules for collection names; they happen to be what folders need.
-_FORBIDDEN = frozenset('<>:"/\\|?*\0\x1f')
-_MAX_CHARACTERS = 255
+_FORBIDDEN = FORBIDDEN_IN_NAMES
+_MAX_CHARACTERS = MAX_NAME_CHARACTERS
 _MAX_BYTES = 255  # of a file name, on every usual file system
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)}

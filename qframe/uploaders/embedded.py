@@ -11,7 +11,7 @@ from qframe.errors import InputError
 from qframe.points import PointBlock
 from qframe.report import Status
 from qframe.retry import Gate, Retry
-from qframe.transports.edge_handle import engine
+from qframe.transports.edge_handle import engine, guarded
 from qframe.transports.embedded import Shard, open_shard
 from qframe.transports.shard_files import ShardFiles
 from qframe.uploaders.base import Answer, BaseUploader
@@ -150,10 +150,11 @@ class EmbeddedBatchUploader(BaseUploader[EdgeBody]):
         InvalidRequest
             Where one of them does not fit.
         CollectionNotFound, StoreLocked, EngineError
-            Where the collection cannot be opened.
+            Where the collection cannot be opened, or the engine does not make the points.
         """
         vectors = self._open().schema.vectors
-        return EdgeBody(edge_points(block, vectors), vector_bytes(block))
+        points = guarded("the points cannot be made", lambda: edge_points(block, vectors))
+        return EdgeBody(points, vector_bytes(block))
 
     def size(self, body: EdgeBody) -> int:
         """Count the bytes of the vectors' numbers."""

@@ -132,7 +132,7 @@ class RestBatchUploader(BaseUploader[bytes]):
         """
         address = parse_url(uri)
         if address.transport != "rest":
-            raise InputError(f"{uri!r} is no URL for REST: 'http://localhost:6333' is one")
+            raise InputError(f"{address.url} is no URL for REST: 'http://localhost:6333' is one")
         return cls(
             address.url,
             collection,
