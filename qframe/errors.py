@@ -25,6 +25,7 @@
     │   ├── StoreLocked                 another process holds the embedded store
     │   └── EngineError                 the embedded engine refused or panicked
     ├── WorkerDied                      a worker process ended before its result
+    ├── UnexpectedError                 an error of another kind, while a batch was sent
     └── UploadError                     some points did not arrive; `.report` says which
 
     UploadInterrupted (KeyboardInterrupt)   the user stopped an upload; `.report` says where
@@ -228,6 +229,12 @@ class UploadError(QframeError):
 
 class WorkerDied(QframeError):
     """A worker process ended before it gave its result."""
+
+    answered = False
+
+
+class UnexpectedError(QframeError):
+    """An error of another kind came up while a batch was encoded or sent; it is the cause."""
 
     answered = False
 

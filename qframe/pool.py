@@ -63,6 +63,8 @@ class ParallelWorkerPool(Generic[Item, Result]):
         Makes the worker of a given number, in the thread or process that will use it. For
         processes it must be picklable and importable; nothing of ``__main__`` is imported there.
     kind : {"thread", "process"}
+    failed : callable, optional
+        Makes the result of an item from the item and what its worker raised. None raises it.
 
     Examples
     --------
@@ -80,8 +82,11 @@ class ParallelWorkerPool(Generic[Item, Result]):
         num_workers: int,
         worker: Callable[[int], Worker[Item, Result]],
         kind: Kind = "thread",
+        *,
+        failed: Callable[[Item, BaseException], Result] | None = None,
     ) -> None:
         check_workers(num_workers, kind)
+        self._failed = failed
         self._num_workers = num_workers
         self._worker = worker
         self._kind = kind
@@ -90,6 +95,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
         self._threads: list[threading.Thread] = []
         self._children: list[_ProcessWorker[Item, Result]] = []
         self._in_flight: set[int] = set()
+        self._taken_back: set[int] = set()
 
     def semi_ordered_map(self, items: Iterable[Item]) -> Iterator[tuple[int, Result]]:
         """Yield results as they come, each with the index of its item.
@@ -139,8 +145,8 @@ class ParallelWorkerPool(Generic[Item, Result]):
     def drain(self, seconds: float) -> Iterator[tuple[int, Result]]:
         """Take back the items that no worker has begun, and yield what else still comes in time.
 
-        For a caller who stops in the middle: results of items in flight are not lost, and items
-        without a result are known to have been begun.
+        For a caller who stops in the middle: results of items in flight are not lost, and what
+        stands in `taken_back` afterwards is known not to have been begun.
         """
         self._take_back()
         deadline = time.monotonic() + seconds
@@ -154,9 +160,9 @@ class ParallelWorkerPool(Generic[Item, Result]):
                 yield index, result
 
     @property
-    def in_flight(self) -> frozenset[int]:
-        """Indices of the items that were drawn and have no result yet."""
-        return frozenset(self._in_flight)
+    def taken_back(self) -> frozenset[int]:
+        """Indices of the items that were drawn, and that no worker ever began."""
+        return frozenset(self._taken_back)
 
     def close(self, timeout: float | None = None) -> None:
         """End the workers, once each has finished its item.
@@ -174,6 +180,8 @@ class ParallelWorkerPool(Generic[Item, Result]):
             self._inbox.put(_Signal.STOP)
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
+            if thread.ident is None:
+                continue  # an interrupt came before it was started
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
         for child in self._children:
             child.kill()
@@ -188,6 +196,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
                 return
             if not isinstance(task, _Signal):
                 self._in_flight.discard(task[0])
+                self._taken_back.add(task[0])
 
     def __enter__(self) -> Self:
         return self
@@ -207,8 +216,8 @@ class ParallelWorkerPool(Generic[Item, Result]):
             thread = threading.Thread(
                 target=self._run, args=(number,), name=f"qframe-worker-{number}", daemon=True
             )
+            self._threads.append(thread)  # first, so that `close` knows it whatever comes between
             thread.start()
-            self._threads.append(thread)
 
     def _make(self, number: int) -> Worker[Item, Result]:
         if self._kind == "thread":
@@ -232,7 +241,13 @@ class ParallelWorkerPool(Generic[Item, Result]):
                         worker = self._make(number)
                     result = worker(item)
                 except BaseException as error:
-                    result = error
+                    if self._failed is None:
+                        result = error  # ends the map
+                    else:
+                        result = self._failed(item, error)
+                        if isinstance(error, WorkerDied) and worker is not None:
+                            worker.close()
+                            worker = None  # the next item gets a new one
                 self._outbox.put((index, result))
         finally:
             if worker is not None:
@@ -257,6 +272,10 @@ class _ProcessWorker(Generic[Item, Result]):
             start_new_session=True,  # a Ctrl-C in the terminal is the parent's to handle
         )
         self._send((worker, number))
+        assert self._process.stdout is not None
+        # Whatever an interpreter prints while it starts comes before this line.
+        while (line := self._process.stdout.readline()) and line != READY:
+            pass
 
     def __call__(self, item: Item) -> Result:
         self._send(item)
@@ -293,6 +312,8 @@ class _ProcessWorker(Generic[Item, Result]):
 
 LENGTH = struct.Struct("<Q")
 
+READY = b"qframe worker ready\n"
+
 
 def _write_frame(pipe: IO[bytes], frame: bytes) -> None:
     pipe.write(LENGTH.pack(len(frame)))
@@ -315,6 +336,8 @@ def serve() -> None:
     inbox = sys.stdin.buffer
     outbox = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints must not mix with the answers
+    outbox.write(b"\n" + READY)
+    outbox.flush()
     first = _read_frame(inbox)
     if first is None:
         return

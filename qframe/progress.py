@@ -47,6 +47,9 @@ class ProgressEvent:
     result : BatchResult or None
         The batch that this event is about; None for the last event.
     finished : bool
+        Whether this is the last event.
+    stopped : bool
+        Whether the upload ended before its end.
     """
 
     collection: str
@@ -59,6 +62,7 @@ class ProgressEvent:
     seconds: float
     result: BatchResult | None = None
     finished: bool = False
+    stopped: bool = False
 
     @property
     def done(self) -> int:
@@ -74,7 +78,8 @@ class ProgressEvent:
         """Say it in one line of text."""
         of = "" if self.total is None else f" of {self.total:,}"
         rate = self.arrived / self.seconds if self.seconds > 0 else 0.0
-        parts = [f"{self.collection}: {self.arrived:,}{of} points", f"{rate:,.0f} points/s"]
+        lead = f"{self.collection}: stopped" if self.stopped else self.collection
+        parts = [f"{lead}: {self.arrived:,}{of} points", f"{rate:,.0f} points/s"]
         parts += [
             f"{count:,} {status}"
             for status, count in self.points.items()
@@ -130,9 +135,11 @@ class Tally:
         )
         return self._event
 
-    def last(self) -> ProgressEvent:
-        """Return the event that ends the upload."""
-        return dataclasses.replace(self._event, seconds=self.seconds(), result=None, finished=True)
+    def last(self, *, stopped: bool = False) -> ProgressEvent:
+        """Return the event that ends the upload, at its end or before."""
+        return dataclasses.replace(
+            self._event, seconds=self.seconds(), result=None, finished=True, stopped=stopped
+        )
 
 
 Progress = Literal["auto"] | bool | Callable[[ProgressEvent], object]

@@ -19,8 +19,9 @@ from qframe.mapping.vectors.multi import matrix
 from qframe.mapping.vectors.source import objects, sequence_fault, to_float32
 from qframe.mapping.vectors.sparse import fault, is_matrix, parts
 from qframe.points import VectorKind
-from qframe.schema import CollectionInfo
+from qframe.schema import CollectionInfo, check_collection_name
 from qframe.stores.base import Store, StoredPoint, StoredVector
+from qframe.stores.patient import PatientStore
 
 PAGE = 1000
 """Points in one request; 6 MB of JSON at 384 dims."""
@@ -79,7 +80,7 @@ def read_collection(
     """
     if limit is not None:
         limit = whole_number("limit", limit, least=0)
-    with resolve(con).store() as store:
+    with PatientStore(resolve(con).store()) as store:
         info = _describe(store, collection)
         if ids is None:
             points = list(_scroll(store, collection, limit, with_vectors))
@@ -137,7 +138,7 @@ def search(
     0     4.0  Alien
     """
     limit = whole_number("limit", limit, least=0)
-    with resolve(con).store() as store:
+    with PatientStore(resolve(con).store()) as store:
         info = _describe(store, collection)
         name = _using(info, using)
         query = _query(vector, info, name)
@@ -146,6 +147,7 @@ def search(
 
 
 def _describe(store: Store, collection: str) -> CollectionInfo:
+    check_collection_name(collection)
     info = store.describe(collection)
     if info is None:
         raise CollectionNotFound(f"there is no collection {collection!r}")

@@ -165,6 +165,7 @@ class Gate:
         self._lock = threading.Lock()
         self._open_at = 0.0
         self._closed = threading.Event()
+        self._passed = 0
 
     def __reduce__(self) -> tuple[type[Gate], tuple[()]]:
         # A worker in another process has a gate of its own.
@@ -174,6 +175,16 @@ class Gate:
         """Let nobody pass for this long."""
         with self._lock:
             self._open_at = max(self._open_at, self._clock() + seconds)
+
+    def advance(self) -> None:
+        """Note that the server took a batch."""
+        with self._lock:
+            self._passed += 1
+
+    @property
+    def passed(self) -> int:
+        """How many batches the server took, of all workers."""
+        return self._passed
 
     def abandon(self) -> None:
         """End every wait, now and from now on."""
@@ -190,6 +201,7 @@ class Gate:
 
     def pass_through(self) -> float:
         """Wait until the gate is open; return the seconds that this took."""
+        waited = 0.0
         began = self._clock()
         while not self._closed.is_set():
             with self._lock:
@@ -197,4 +209,5 @@ class Gate:
             if left <= 0:
                 break
             self._closed.wait(left)
-        return self._clock() - began
+            waited = self._clock() - began
+        return waited

@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qframe.errors import InputError
 from qframe.points import VectorKind
 
 DISTANCES = ("cosine", "dot", "euclid", "manhattan")
 
+MAX_NAME_CHARACTERS = 255
+FORBIDDEN_IN_NAMES = frozenset('<>:"/\\|?*\0\x1f')
+"""What the name of a new collection has not; those that older servers made may have all of these
+but "/" and NUL (lib/common/common/src/validation.rs)."""
 
 SETTINGS = (
     "hnsw_config",
@@ -70,7 +75,7 @@ class CollectionSchema:
 
 @dataclass(frozen=True, slots=True)
 class CollectionInfo:
-    """What is known of an existing collection.
+    """What is known of a collection.
 
     Attributes
     ----------
@@ -82,6 +87,10 @@ class CollectionInfo:
         Strict mode's ``upsert_max_batchsize``.
     max_points : int or None
         Strict mode's ``max_points_count``.
+    write_rate_limit : int or None
+        Strict mode's: points a minute, and so in a request at the most.
+    max_timeout : int or None
+        Strict mode's: seconds that a request may name.
     custom_sharding : bool
         Whether every write must name a shard key.
     """
@@ -91,4 +100,79 @@ class CollectionInfo:
     points: int
     max_batch_points: int | None = None
     max_points: int | None = None
+    write_rate_limit: int | None = None
+    max_timeout: int | None = None
     custom_sharding: bool = False
+
+
+def strict_limits(strict: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits of strict mode that are in force, by the attributes of `CollectionInfo`.
+
+    Parameters
+    ----------
+    strict : mapping
+        ``strict_mode_config``, by the names of the REST API.
+
+    Examples
+    --------
+    >>> strict_limits({"enabled": True, "upsert_max_batchsize": 7, "max_timeout": None})
+    {'max_batch_points': 7}
+    >>> strict_limits({"enabled": False, "upsert_max_batchsize": 7})
+    {}
+    """
+    names = {
+        "max_batch_points": "upsert_max_batchsize",
+        "max_points": "max_points_count",
+        "write_rate_limit": "write_rate_limit",
+        "max_timeout": "max_timeout",
+    }
+    if strict.get("enabled") is not True:
+        return {}
+    return {ours: strict[name] for ours, name in names.items() if isinstance(strict.get(name), int)}
+
+
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings of JSON's types: objects such as the official client's models as dicts."""
+    return {name: _plain(value) for name, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if dump is not None:
+        return dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return value
+
+
+def check_collection_name(name: object, *, new: bool = False) -> None:
+    """Raise InputError for what cannot be the name of a collection.
+
+    Parameters
+    ----------
+    name : object
+    new : bool
+        Whether it is to be made: servers have collections whose names they would refuse by now.
+
+    Examples
+    --------
+    >>> check_collection_name("a:b")
+    >>> check_collection_name("a:b", new=True)
+    Traceback (most recent call last):
+        ...
+    qframe.errors.InputError: collection='a:b': the name of a new collection has no ':' in it
+    """
+    if not isinstance(name, str):
+        raise InputError(f"collection={name!r}: a name is a str, not {type(name).__name__}")
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        raise InputError(
+            f"collection={name!r}: a name has 1 to {MAX_NAME_CHARACTERS} characters, "
+            f"this one {len(name)}"
+        )
+    for character in name:
+        if character in "/\0" or "\ud800" <= character <= "\udfff":
+            raise InputError(f"collection={name!a}: a name has no {character!a} in it")
+        if new and character in FORBIDDEN_IN_NAMES:
+            raise InputError(
+                f"collection={name!r}: the name of a new collection has no {character!r} in it"
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -11,13 +12,15 @@ import pandas as pd
 from qframe.arguments import check_choice
 from qframe.batches import Batch
 from qframe.connection import Connection
-from qframe.errors import InputError, QframeError, UploadError, UploadInterrupted
+from qframe.errors import InputError, QframeError, UploadError, UploadInterrupted, WorkerDied
 from qframe.pool import Kind, ParallelWorkerPool, check_workers
-from qframe.progress import Display, ProgressEvent, Tally
+from qframe.progress import Called, Display, ProgressEvent, Tally
 from qframe.report import BatchResult, Status, points_by_status, to_frame
 from qframe.retry import Gate, Retry
-from qframe.uploaders.base import BaseUploader
+from qframe.uploaders.base import BaseUploader, bare
 from qframe.write import WriteOptions
+
+log = logging.getLogger("qframe")
 
 WORKERS = 2
 """Workers for a server: while one waits for its answer, another encodes."""
@@ -103,23 +106,30 @@ class Sending:
             self._workers = 1
         self._start = Start(connection, collection, write, retry, self._gate)
 
-    def run(self, batches: Iterator[Batch], total: int | None, display: Display) -> Run:
+    def run(
+        self,
+        batches: Iterator[Batch],
+        display: Display,
+        *,
+        points: int | None = None,
+        rows: int | None = None,
+    ) -> Run:
         """Send batches until they end, an error makes going on pointless, or the user stops.
 
         Parameters
         ----------
         batches : iterator of Batch
             What is not drawn from it after a fatal error is reported as `unsent`.
-        total : int or None
-            Points in all, if that is known.
         display : Display
+        points, rows : int or None
+            Points in all, and rows of their frame; None for a stream, whose end nobody knows.
 
         Returns
         -------
         Run
         """
         run = Run(self._collection, self._connection)
-        tally = Tally(self._collection, self._connection.target, total)
+        tally = Tally(self._collection, self._connection.target, points)
         pending: dict[int, BatchResult] = {}
         stopped = False
 
@@ -136,50 +146,99 @@ class Sending:
                 yield batch
 
         def take(result: BatchResult) -> ProgressEvent:
-            del pending[result.batch]
-            run.results.append(result)
+            run.results.append(result)  # first: an interrupt in between must not lose it
+            pending.pop(result.batch, None)
             return tally.add(result)
 
+        shown = Shown(display)
         try:
-            with ParallelWorkerPool(self._workers, self._start, self._kind) as pool:
+            with ParallelWorkerPool(self._workers, self._start, self._kind, failed=lost) as pool:
                 try:
                     for result in pool.unordered_map(feed()):
-                        display.update(take(result))
+                        shown.update(take(result))
                         if result.error is not None and result.error.fatal:
                             stopped = True
                             self._gate.abandon()
                 except BaseException as error:
                     run.cause = error
                     self._gate.abandon()
-                    self._settle(pool, pending, take)
+                    self._settle(pool, run, pending, take)
                     pool.close(timeout=0)
         finally:
             run.seconds = tally.seconds()
-            try:
-                display.close(tally.last())
-            except Exception as error:  # the mistake of a callable must not cost the report
-                run.cause = run.cause or error
-        if stopped and total is not None:  # a stream's end may be far, or nowhere
-            run.results += map(outline, batches)
+            if points is not None and rows is not None:
+                for result in self._rest(run, batches, points, rows):
+                    take(result)
+            shown.close(tally.last(stopped=run.cause is not None or stopped))
+        if isinstance(display, Called):  # a mistake of the caller's own; others are only logged
+            run.display_error = shown.error
         return run
+
+    @staticmethod
+    def _rest(run: Run, batches: Iterator[Batch], points: int, rows: int) -> Iterator[BatchResult]:
+        """Yield what of a frame was not drawn when the upload ended, as unsent."""
+        if run.cause is None:
+            yield from map(outline, batches)
+            return
+        # After an interrupt nobody waits until the rest is cut into batches: it is one row.
+        left = points - sum(result.points for result in run.results)
+        if left:
+            number = max((result.batch + 1 for result in run.results), default=0)
+            reached = max((result.stop for result in run.results), default=0)
+            yield BatchResult(number, reached, rows, left, Status.UNSENT)
 
     @staticmethod
     def _settle(
         pool: ParallelWorkerPool[Batch, BatchResult],
+        run: Run,
         pending: dict[int, BatchResult],
         take: Callable[[BatchResult], object],
     ) -> None:
         """Collect what is in flight; what gives no answer in time is unknown."""
-        for _, result in pool.drain(DRAIN_SECONDS):
-            take(result)
-        for number in sorted(pending):
-            status = Status.UNKNOWN if number in pool.in_flight else Status.UNSENT
+        try:
+            for _, result in pool.drain(DRAIN_SECONDS):
+                take(result)
+        except KeyboardInterrupt as again:  # pressed once more: nobody waits any longer
+            run.cause = again
+        known = {result.batch for result in run.results}
+        for number in sorted(pending.keys() - known):
+            status = Status.UNSENT if number in pool.taken_back else Status.UNKNOWN
             take(dataclasses.replace(pending[number], status=status))
 
 
 def outline(batch: Batch) -> BatchResult:
     """Return the result of a batch that was not sent."""
     return BatchResult(batch.number, batch.start, batch.stop, len(batch), Status.UNSENT)
+
+
+def lost(batch: Batch, error: BaseException) -> BatchResult:
+    """Return the result of a batch whose worker died, or could not even be made."""
+    status = Status.UNKNOWN if isinstance(error, WorkerDied) else Status.FAILED
+    return dataclasses.replace(outline(batch), status=status, error=bare(error))
+
+
+class Shown:
+    """A display whose own errors cost the upload nothing; the first is kept."""
+
+    def __init__(self, display: Display) -> None:
+        self._display = display
+        self.error: Exception | None = None
+
+    def update(self, event: ProgressEvent) -> None:
+        """Show one more result, as long as the display works."""
+        self._show(self._display.update, event)
+
+    def close(self, event: ProgressEvent) -> None:
+        """Show how it ended."""
+        self._show(self._display.close, event)
+
+    def _show(self, draw: Callable[[ProgressEvent], None], event: ProgressEvent) -> None:
+        if self.error is None:
+            try:
+                draw(event)
+            except Exception as error:
+                self.error = error
+                log.warning("the progress display failed, the upload goes on", exc_info=error)
 
 
 @dataclasses.dataclass(slots=True)
@@ -197,6 +256,8 @@ class Run:
         What ended it early.
     blamed : InputError or None
         What was wrong with the input, though the rest went on.
+    display_error : Exception or None
+        What the progress display, or the caller's own function, ended with.
     """
 
     collection: str
@@ -205,20 +266,7 @@ class Run:
     seconds: float = 0.0
     cause: BaseException | None = None
     blamed: InputError | None = None
-
-    def cover(self, rows: int, points: int) -> None:
-        """Report what was not even cut into batches when the upload ended, as unsent.
-
-        Parameters
-        ----------
-        rows, points : int
-            Of the whole frame.
-        """
-        reached = max((result.stop for result in self.results), default=0)
-        left = points - sum(result.points for result in self.results)
-        if left:
-            number = max((result.batch + 1 for result in self.results), default=0)
-            self.results.append(BatchResult(number, reached, rows, left, Status.UNSENT))
+    display_error: Exception | None = None
 
     def finish(
         self,
@@ -265,7 +313,7 @@ class Run:
             raise UploadError(self._complaint(counts, self.cause), report) from self.cause
         failures = [result for result in self.results if result.error is not None]
         first = min(failures, key=lambda result: result.batch, default=None)
-        error = self.blamed if first is None else first.error
+        error = (self.blamed or self.display_error) if first is None else first.error
         if on_error == "raise" and (error or arrived < sum(counts.values())):
             raise UploadError(self._complaint(counts, error, first), report) from error
         return report
@@ -298,14 +346,14 @@ class Run:
             lines.append(f"  first error{where}: {type(error).__name__}: {error}")
         if arrived < total:
             lines.append(
-                "  error.report has a row a batch; these did not arrive: "
-                "error.report.query(\"status not in ('applied', 'acknowledged')\")"
+                "  the error's report has a row a batch (in a notebook: sys.last_value.report); "
+                "these did not arrive: report.query(\"status not in ('applied', 'acknowledged')\")"
             )
         return "\n".join(lines)
 
     def _stopped(self, counts: dict[str, int]) -> str:
+        found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
         return (
-            f"stopped: {', '.join(f'{count:,} {status}' for status, count in counts.items())} "
-            f"points in {self.collection!r} at {self.connection.target}; "
-            "error.report has a row a batch"
+            f"stopped: {found or 'no'} points in {self.collection!r} at {self.connection.target}; "
+            "the error's report has a row a batch (in a notebook: sys.last_value.report)"
         )

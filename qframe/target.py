@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import uuid
 from collections.abc import Mapping
@@ -10,9 +11,18 @@ from typing import Any, Literal
 from qframe.arguments import whole_number
 from qframe.batches import BATCH_SIZE, MAX_BATCH_BYTES, Limits
 from qframe.connection import Connection
-from qframe.errors import CollectionExists, InputError, SchemaMismatch
+from qframe.errors import CollectionExists, InputError, QframeError, SchemaMismatch
 from qframe.points import VectorColumn, VectorKind
-from qframe.schema import DISTANCES, SETTINGS, CollectionInfo, CollectionSchema, VectorSchema
+from qframe.schema import (
+    DISTANCES,
+    SETTINGS,
+    CollectionInfo,
+    CollectionSchema,
+    VectorSchema,
+    check_collection_name,
+    plain_settings,
+    strict_limits,
+)
 from qframe.stores.base import Store
 from qframe.write import WriteOptions
 
@@ -65,33 +75,40 @@ class Target:
         self._connection = connection
         self._collection = collection
         self._distance = distance
-        self._config = dict(config or {})
+        self._config = plain_settings(config or {})
+        self._is_shared = if_exists == "append"
         self._distances()
         self._check_settings()
+        check_collection_name(collection)
         found = store.describe(collection)
         if found is not None and if_exists == "fail":
             raise CollectionExists(
                 f"collection {collection!r} at {connection.target} exists, with {found.points:,} "
                 'points; if_exists="append" adds to it, "replace" deletes it first'
             )
-        self._replaces = found is not None and if_exists == "replace"
-        self.info = None if self._replaces else found
-        if self.info is not None:
+        self._replaced = found if if_exists == "replace" else None
+        self.info = None if self._replaced else found
+        if self.info is None:
+            check_collection_name(collection, new=True)
+        else:
             self._check_distances(self.info)
         self.created = False
+        self._write: WriteOptions | None = None
+        self._limits: Limits | None = None
+        self._points = (0, False)
 
     def check_options(self, write: WriteOptions) -> None:
         """Raise when the collection or the server's version does not fit how to write."""
-        if self.info is not None:
-            if self.info.custom_sharding and write.shard_key is None:
-                raise SchemaMismatch(
-                    f"collection {self.info.name!r} has custom sharding: name the shard that takes "
-                    "the points, shard_key=…"
-                )
-            if not self.info.custom_sharding and write.shard_key is not None:
-                raise SchemaMismatch(
-                    f"collection {self.info.name!r} has no custom sharding: leave shard_key out"
-                )
+        self._write = write
+        self._check_sharding(write)
+        longest = self._rules().max_timeout
+        named = write.server_timeout
+        if longest is not None and named is not None and named > longest:
+            raise SchemaMismatch(
+                f"timeout={write.timeout:g}: strict mode of collection {self._collection!r} lets a "
+                f"request name {longest} s at the most (max_timeout): "
+                f"qframe.connect(…, timeout={longest}), or wait=False, which names none"
+            )
         for name, value, since in (
             ("update_filter", write.update_filter, UPDATE_FILTER_SINCE),
             ("update_mode", write.update_mode, UPDATE_MODE_SINCE),
@@ -110,20 +127,19 @@ class Target:
             batch_size = whole_number("batch_size", batch_size, least=1)
         if max_batch_bytes is not None:
             max_batch_bytes = whole_number("max_batch_bytes", max_batch_bytes, least=1)
-        most = None if self.info is None else self.info.max_batch_points
-        if most is not None and batch_size is not None and batch_size > most:
-            raise SchemaMismatch(
-                f"batch_size={batch_size}: strict mode of collection {self._collection!r} takes "
-                f"{most} points in a request at the most"
-            )
-        points = batch_size or min(BATCH_SIZE, most or BATCH_SIZE)
-        return Limits(points, max_batch_bytes or MAX_BATCH_BYTES)
+        if batch_size is not None:
+            self._check_batch_size(batch_size)
+        rules = self._rules()
+        most = min(
+            BATCH_SIZE, rules.max_batch_points or BATCH_SIZE, rules.write_rate_limit or BATCH_SIZE
+        )
+        self._limits = Limits(batch_size or most, max_batch_bytes or MAX_BATCH_BYTES)
+        return self._limits
 
     def check_points(self, points: int, *, bare_ids: bool) -> None:
         """Raise when these points would overwrite others unasked, or are too many."""
-        info = self.info
-        if info is None:
-            return
+        self._points = (points, bare_ids)
+        info = self._rules()
         if bare_ids and points and info.points:
             raise InputError(
                 f"ids: the frame's index just counts its rows, and collection {info.name!r} holds "
@@ -142,21 +158,122 @@ class Target:
         """Make the collection if there is none, or if it is to be replaced.
 
         A new one takes the old one's place only when the server has accepted its settings under
-        another name: a setting that it refuses costs no data.
+        another name: a setting that it refuses costs no data. One that another upload has made
+        meanwhile is as good as one that was there, where it is to be added to.
         """
         if self.info is None:
             schema = self._schema(vectors)
-            if self._replaces:
-                trial = f"{self._collection[:200]}.qframe-{uuid.uuid4().hex[:12]}"
-                try:
-                    self._store.create(trial, schema)
-                finally:
-                    self._store.delete(trial)
-                self._store.delete(self._collection)
-            self._store.create(self._collection, schema)
+            try:
+                if self._replaced is None:
+                    self._store.create(self._collection, schema)
+                else:
+                    self._replace(self._replaced, schema)
+            except CollectionExists:
+                if not self._is_shared:
+                    raise
+                return self._join(vectors)
             self.created = True
             self.info = CollectionInfo(self._collection, schema.vectors, points=0)
         return self.info
+
+    def _replace(self, old: CollectionInfo, schema: CollectionSchema) -> None:
+        trial = f"qframe-trial-{uuid.uuid4().hex[:12]}"
+        try:
+            self._store.create(trial, schema)
+        except BaseException:
+            with contextlib.suppress(QframeError):
+                self._store.delete(trial)
+            raise
+        self._store.delete(trial)
+        self._store.delete(self._collection)
+        try:
+            self._store.create(self._collection, schema)
+        except QframeError as error:
+            raise type(error)(
+                f"collection {self._collection!r} was deleted with its {old.points:,} points, and "
+                f"the new one could not be made: {error}. Run the same upload again when that has "
+                "passed; what else was in the old collection has to come from its source or a "
+                "snapshot"
+            ) from error
+
+    def _join(self, vectors: Mapping[str, VectorColumn]) -> CollectionInfo:
+        """Go on with a collection that another upload was faster to make."""
+        self.info = info = self._store.describe(self._collection)
+        if info is None:
+            raise CollectionExists(
+                f"collection {self._collection!r} at {self._connection.target} is being made and "
+                "deleted by others at this moment"
+            )
+        self._check_distances(info)
+        for name, column in vectors.items():
+            schema = info.vectors.get(name)
+            if schema is None or (schema.kind, schema.size) != (column.kind, column.size):
+                known = ", ".join(
+                    f"{known!r} ({one.kind}{f', size {one.size}' if one.size else ''})"
+                    for known, one in info.vectors.items()
+                )
+                raise SchemaMismatch(
+                    f"collection {info.name!r} was made by somebody else meanwhile, with "
+                    f"{known or 'no vectors'}, and {name!r} is {column.kind}"
+                    + (f", size {column.size}" if column.size else "")
+                )
+        if self._write is not None:
+            self.check_options(self._write)
+        if self._limits is not None:
+            self._check_batch_size(self._limits.points)
+        points, bare_ids = self._points
+        if bare_ids and points:
+            raise InputError(
+                f"ids: the frame's index just counts its rows, and another upload is filling "
+                f"collection {info.name!r} at this moment; name ids that mean something: "
+                'ids="column", or ids=qframe.uuid5("key column")'
+            )
+        self.check_points(points, bare_ids=bare_ids)
+        return info
+
+    def _rules(self) -> CollectionInfo:
+        """Return what holds for the collection; before it is made, by its settings."""
+        if self.info is not None:
+            return self.info
+        strict = self._config.get("strict_mode_config")
+        sharding = self._config.get("sharding_method")
+        return CollectionInfo(
+            self._collection,
+            {},
+            points=0,
+            **strict_limits(strict if isinstance(strict, Mapping) else {}),
+            custom_sharding=isinstance(sharding, str) and sharding.lower() == "custom",
+        )
+
+    def _check_sharding(self, write: WriteOptions) -> None:
+        rules = self._rules()
+        if self.info is None and rules.custom_sharding:
+            raise SchemaMismatch(
+                f"collection {self._collection!r} is to have custom sharding, and a new one has no "
+                "shard keys yet: make the collection and its shard keys with Qdrant's own API, "
+                "then upload with shard_key=…"
+            )
+        if rules.custom_sharding and write.shard_key is None:
+            raise SchemaMismatch(
+                f"collection {rules.name!r} has custom sharding: name the shard that takes "
+                "the points, shard_key=…"
+            )
+        if not rules.custom_sharding and write.shard_key is not None:
+            raise SchemaMismatch(
+                f"collection {rules.name!r} has no custom sharding: leave shard_key out"
+            )
+
+    def _check_batch_size(self, points: int) -> None:
+        rules = self._rules()
+        for most, per, name in (
+            (rules.max_batch_points, "in a request", "upsert_max_batchsize"),
+            (rules.write_rate_limit, "a minute, and so in a request", "write_rate_limit"),
+        ):
+            if most and points > most:
+                raise SchemaMismatch(
+                    f"batch_size={points}: strict mode of collection {rules.name!r} takes "
+                    f"{most} points {per} at the most ({name})"
+                )
 
     def _schema(self, vectors: Mapping[str, VectorColumn]) -> CollectionSchema:
         """Build a new collection's schema from what the vectors are."""

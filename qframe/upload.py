@@ -18,6 +18,7 @@ from qframe.pool import Kind
 from qframe.progress import Progress, choose
 from qframe.retry import Retry
 from qframe.sending import Order, Sending
+from qframe.stores.patient import PatientStore
 from qframe.target import Target
 from qframe.write import ShardKey, WriteOptions
 
@@ -113,7 +114,8 @@ def upload(
         Existing points are changed only where this filter, in the form of the REST API, matches
         (server 1.16 and later).
     retry : Retry, int or None
-        A policy, or a number of retries; None is ``qframe.Retry()``.
+        A policy, or a number of retries, for the requests that prepare the collection and for each
+        batch; None is ``qframe.Retry()``. Only None gives up at once where no server is found.
     on_error : {"raise", "collect"}
         Whether points that did not arrive raise `UploadError`, after all that could be sent was
         sent, or are only reported.
@@ -167,7 +169,7 @@ def upload(
     )
     sending = Sending(connection, collection, write, Retry.of(retry), workers, worker_kind, order)
     display = choose(progress)
-    with connection.store() as store:
+    with PatientStore(connection.store(), retry) as store:
         target = Target(store, connection, collection, if_exists, distance, collection_config)
         target.check_options(write)
         mapped = map_frame(
@@ -183,11 +185,10 @@ def upload(
         limits = measure.room(target.limits(batch_size, max_batch_bytes))
         target.check_points(len(mapped.points), bare_ids=mapped.bare_ids)
         target.prepare(mapped.points.vectors)
-    batches = iterate_batches(
-        mapped.points, measure.widths, batch_size=limits.points, max_bytes=limits.bytes
-    )
-    run = sending.run(batches, len(mapped.points), display)
-    run.cover(len(frame), len(mapped.points))
+        batches = iterate_batches(
+            mapped.points, measure.widths, batch_size=limits.points, max_bytes=limits.bytes
+        )
+        run = sending.run(batches, display, points=len(mapped.points), rows=len(frame))
     return run.finish(len(frame), mapped.skipped, created=target.created, on_error=on_error)
 
 
@@ -270,7 +271,7 @@ worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry
     )
     sending = Sending(connection, collection, write, Retry.of(retry), workers, worker_kind, order)
     display = choose(progress)
-    with connection.store() as store:
+    with PatientStore(connection.store(), retry) as store:
         target = Target(store, connection, collection, if_exists, distance, collection_config)
         target.check_options(write)
         measure = connection.measure(collection, write)
@@ -282,7 +283,7 @@ worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry
             info=target.info,
             prepare=target.prepare,
         )
-        run = sending.run(stream.batches(), None, display)
+        run = sending.run(stream.batches(), display)
     if bad_rows == "raise":
         run.blamed = stream.complaint()
     return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)

@@ -673,7 +673,7 @@ def test_an_interrupted_upload_says_how_far_it_got(con: qframe.Connection, colle
 def test_an_error_of_the_callers_own_progress_keeps_the_report(
     con: qframe.Connection, collection: str
 ) -> None:
-    """A callable that raises ends the upload with the report of what had arrived."""
+    """A callable that raises costs no point; its error is raised at the end, with the report."""
 
     def fail(event: qframe.ProgressEvent) -> None:
         if event.result is not None:
@@ -682,9 +682,7 @@ def test_an_error_of_the_callers_own_progress_keeps_the_report(
     with pytest.raises(qframe.UploadError, match="my own mistake") as raised:
         upload(200, collection, con, progress=fail)
     assert isinstance(raised.value.__cause__, LookupError)
-    found = counts(raised.value.report)
-    assert sum(found.values()) == 200
-    assert found["applied"] >= 10
+    assert counts(raised.value.report) == {"applied": 200}
 
 
 def test_a_mistake_after_the_last_batch_costs_no_report(

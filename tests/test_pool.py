@@ -157,6 +157,40 @@ def test_a_process_that_dies_is_told() -> None:
         list(pool.ordered_map([1, 2, None, 4]))
 
 
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_errors_may_become_results(kind: Any) -> None:
+    """With `failed` an item whose worker raises or dies costs the other items nothing."""
+
+    def failed(item: Any, error: BaseException) -> Any:
+        return type(error).__name__
+
+    dies = None if kind == "process" else "x"
+    with ParallelWorkerPool[Any, Any](2, Square, kind, failed=failed) as pool:
+        results = list(pool.ordered_map([1, dies, "text", 4, 5, 6]))
+    died = "WorkerDied" if kind == "process" else "ValueError"
+    assert results == [1, died, "ValueError", 16, 25, 36]
+
+
+def test_an_interpreter_that_prints_as_it_starts(tmp_path: Path) -> None:
+    """What a child prints before it is ready does not mix with its answers."""
+    (tmp_path / "sitecustomize.py").write_text("print('hello', end='')\n")
+    script = (
+        "from qframe.pool import ParallelWorkerPool\n"
+        "from tests.test_pool import Square\n"
+        "with ParallelWorkerPool(1, Square, 'process') as pool:\n"
+        "    print(list(pool.ordered_map(range(3))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        check=True,
+    )
+    assert done.stdout == "hello[0, 1, 4]\n"
+
+
 def test_processes_are_not_this_one(capfd: pytest.CaptureFixture[str]) -> None:
     """Work happens in as many other processes as there are workers; prints go to stderr."""
     with ParallelWorkerPool[Any, Any](2, Square, "process") as pool:
@@ -199,17 +233,19 @@ def test_draining_gives_back_what_is_in_flight(kind: Any) -> None:
         drained = dict(pool.drain(30))
         assert first not in drained
         assert 1 <= len(drained) <= 4
-        assert pool.in_flight == frozenset()
+        drawn = {first, *drained, *pool.taken_back}
+        assert len(drawn) == 1 + len(drained) + len(pool.taken_back)
+        assert drawn == set(range(len(drawn)))
 
 
 def test_draining_ends_in_time() -> None:
-    """What gives no result in time stays in flight."""
+    """What gives no result in time was begun, and so is not taken back."""
     with ParallelWorkerPool[float, float](1, Square) as pool:
         results = pool.semi_ordered_map([1, -1.0])
         next(results)
         time.sleep(0.1)
         assert list(pool.drain(0.05)) == []
-        assert pool.in_flight == {1}
+        assert pool.taken_back == frozenset()
 
 
 def test_closing_kills_a_process_that_hangs() -> None:

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,8 @@ import pytest
 import qframe
 from qframe import InputError, ProgressEvent, UploadError, UploadInterrupted
 from tests.server import LocalServer
+
+ROOT = Path(__file__).parents[1]
 
 QUICK = qframe.Retry(attempts=2, backoff=0.01)
 
@@ -102,7 +107,7 @@ def test_a_signal_stops_the_embedded_engine(tmp_path: Path) -> None:
 
 
 def test_records_that_break(tmp_path: Path) -> None:
-    """An iterable that raises ends the upload with its error as the cause; what came went."""
+    """An iterable that raises ends the upload with its error as the cause; all that came went."""
 
     def records() -> Iterator[dict[str, Any]]:
         for n in range(25):
@@ -113,7 +118,7 @@ def test_records_that_break(tmp_path: Path) -> None:
         qframe.upload_points(records(), "films", tmp_path / "store", batch_size=10, progress=False)
     assert isinstance(caught.value.__cause__, OSError)
     report = caught.value.report
-    assert report["points"].sum() == _stored(tmp_path / "store", "films") == 20
+    assert report["points"].sum() == _stored(tmp_path / "store", "films") == 25
     assert set(report["status"]) == {"applied"}
 
 
@@ -141,8 +146,121 @@ def test_a_callable_that_fails(tmp_path: Path) -> None:
         _frame().qdrant.upload(
             "films", tmp_path / "store", vectors="v", batch_size=50, progress=fail
         )
-    _adds_up(caught.value.report, 1000)
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    report = caught.value.report
+    assert report["points"].sum() == _stored(tmp_path / "store", "films") == 1000
+
+
+def test_a_log_that_nobody_reads_any_more(tmp_path: Path) -> None:
+    """When the reader of the progress lines has gone, the upload goes on and says so."""
+    script = (
+        "import pandas as pd, qframe, sys\n"
+        "df = pd.DataFrame({'v': [[1.0, 2.0]] * 10})\n"
+        f"report = df.qdrant.upload('films', {str(tmp_path / 'store')!r}, vectors='v')\n"
+        "print(report['status'].tolist())\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=write, cwd=ROOT
+    ) as process:
+        os.close(write)
+        out, _ = process.communicate(timeout=60)
+    assert out == b"['applied']\n"
+
+
+def test_a_second_interrupt_keeps_the_report(server: LocalServer, collection: str) -> None:
+    """Stopping again while requests in flight are awaited gives the report at once."""
+    server.reset()
+    server.faults(["delay:3"] * 4)
+    script = (
+        "import os, signal, threading, time, pandas as pd, qframe\n"
+        "df = pd.DataFrame({'v': [[1.0, 2.0]] * 100})\n"
+        "def stop():\n"
+        "    for _ in range(2):\n"
+        "        time.sleep(0.7)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
+        "try:\n"
+        f"    df.qdrant.upload({collection!r}, {server.rest_url!r}, vectors='v', batch_size=10,\n"
+        "        progress=False)\n"
+        "except qframe.UploadInterrupted as error:\n"
+        "    print(error.report['points'].sum(), sorted(set(error.report['status'])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout == "100 ['unknown', 'unsent']\n"
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_throttled_upload_that_advances_loses_nothing(
+    server: LocalServer, collection: str, transport: str
+) -> None:
+    """Losing the race for a server's tokens is no failure while other batches get through."""
+    url = server.rest_url if transport == "rest" else server.grpc_url
+    server.reset()
+    frame = _frame(60)
+    strict = {"enabled": True, "write_rate_limit": 600}  # ten points a second
+    frame.qdrant.upload(
+        collection,
+        url,
+        vectors="v",
+        ids="n",
+        batch_size=10,
+        workers=4,
+        collection_config={"strict_mode_config": strict},
+        progress=False,
+    )
+    server.faults(["rate_limit:0"] * 30)
+    report = frame.qdrant.upload(
+        collection,
+        url,
+        vectors="v",
+        ids="n",
+        batch_size=5,
+        workers=4,
+        retry=qframe.Retry(attempts=12, backoff=0.01),
+        progress=False,
+    )
+    assert report.attrs["upload"]["points"]["acknowledged"] == 60
+    assert report["retries"].sum() == 30
+
+
+def test_failed_batches_keep_no_bodies(server: LocalServer, collection: str) -> None:
+    """The error of a failed batch is kept without the bytes that were sent."""
+    server.reset()
+    frame = _frame(400)
+    frame["v"] = list(np.ones((400, 4000), dtype=np.float32))
+
+    def highest() -> tuple[int, pd.DataFrame]:
+        tracemalloc.start()
+        try:
+            report = frame.qdrant.upload(
+                collection,
+                server.rest_url,
+                vectors="v",
+                ids="n",
+                batch_size=10,
+                on_error="collect",
+                progress=False,
+            )
+            return tracemalloc.get_traced_memory()[1], report
+        finally:
+            tracemalloc.stop()
+
+    _, fine = highest()
+    usual, fine = highest()
+    server.faults(["bad_request*40"])
+    failing, failed = highest()
+    assert set(fine["status"]) == {"acknowledged"}
+    assert set(failed["status"]) == {"failed"}
+    assert failing < usual + failed["bytes"].sum() / 4
 
 
 @pytest.mark.parametrize("order", ["unordered", "semi-ordered", "ordered"])
@@ -190,7 +308,7 @@ def test_a_fatal_error_stops_the_rest(server: LocalServer, collection: str) -> N
     _adds_up(report, 1000)
     counts = report["status"].value_counts()
     assert counts["failed"] == 1
-    assert counts["unsent"] >= 15
+    assert counts["unsent"] >= 10  # those that were acknowledged while the delay lasted are not
     assert report.query("status == 'unsent'")["attempts"].sum() == 0
     assert report.query("status == 'failed'")["error_type"].tolist() == ["PermissionDenied"]
     assert len(server.log()) == 20 - counts["unsent"]

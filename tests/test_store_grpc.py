@@ -147,12 +147,14 @@ def test_settings_of_a_collection(store: GrpcStore, official: QdrantClient) -> N
 def test_limits_of_strict_mode(store: GrpcStore) -> None:
     """The limits of strict mode are told, as long as it is on."""
     limits = {"upsert_max_batchsize": 50, "max_points_count": 1000}
+    limits |= {"write_rate_limit": 7, "max_timeout": 9}
     store.create("on", _schema(strict_mode_config={"enabled": True, **limits}))
     store.create("off", _schema(strict_mode_config={"enabled": False, **limits}))
     on, off = store.describe("on"), store.describe("off")
     assert on is not None
     assert off is not None
     assert (on.max_batch_points, on.max_points) == (50, 1000)
+    assert (on.write_rate_limit, on.max_timeout) == (7, 9)
     assert (off.max_batch_points, off.max_points) == (None, None)
 
 

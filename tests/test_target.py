@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,9 @@ from qframe.stores.base import Store
 from qframe.target import Target
 from qframe.write import WriteOptions
 from tests.server import LocalServer
+from tests.test_store_patient import Unsteady, unsteady
+
+__all__ = ["unsteady"]
 
 DENSE = {"": VectorSchema(VectorKind.DENSE, 2, "cosine")}
 
@@ -37,7 +43,7 @@ def store(connection: qframe.Connection) -> Iterator[Store]:
 
 def _target(store: Store, connection: qframe.Connection, **options: Any) -> Target:
     arguments = {"if_exists": "append", "distance": "cosine", "config": None} | options
-    return Target(store, connection, "films", **arguments)
+    return Target(store, connection, arguments.pop("name", "films"), **arguments)
 
 
 def _vectors(vectors: Any = None) -> Any:
@@ -213,3 +219,173 @@ def test_nothing_to_append_overwrites_nothing(tmp_path: Path) -> None:
     frame.qdrant.upload("films", tmp_path, vectors="v", progress=False)
     report = frame.iloc[:0].qdrant.upload("films", tmp_path, vectors="v", progress=False)
     assert len(report) == 0
+
+
+# ---- Replacing ----
+
+
+def _put(rows: int, con: Any, name: str, **options: Any) -> pd.DataFrame:
+    frame = pd.DataFrame({"n": range(rows), "v": [[1.0, 2.0]] * rows})
+    arguments = {"vectors": "v", "ids": "n", "wait": True, "progress": False}
+    return qframe.upload(frame, name, con, **(arguments | options))
+
+
+def test_replacing_outlasts_a_bad_moment(unsteady: Unsteady, collection: str) -> None:
+    """A creation that fails once, after the old collection is gone, is repeated."""
+    _put(3, unsteady.url, collection)
+    unsteady.refusals = [("PUT", collection, 503)]
+    _put(2, unsteady.url, collection, if_exists="replace")
+    assert unsteady.refusals == []
+    assert len(qframe.read_collection(collection, unsteady.url)) == 2
+
+
+def test_a_loss_is_told(unsteady: Unsteady, collection: str) -> None:
+    """When the new collection cannot be made any more, the error says what became of the old."""
+    _put(3, unsteady.url, collection)
+    unsteady.refusals = [("PUT", collection, 503)] * 2
+    with pytest.raises(qframe.ServiceUnavailable) as caught:
+        _put(2, unsteady.url, collection, if_exists="replace", retry=1)
+    for part in (f"{collection!r} was deleted with its 3 points", "a bad moment", "same upload"):
+        assert part in str(caught.value)
+
+
+def test_a_trial_that_stays_hides_no_refusal(unsteady: Unsteady, collection: str) -> None:
+    """What the server said of the settings is told, though the trial cannot be removed either."""
+    _put(3, unsteady.url, collection)
+    unsteady.refusals = [("DELETE", "", 403)]
+    with pytest.raises(qframe.InvalidRequest):
+        _put(
+            2,
+            unsteady.url,
+            collection,
+            if_exists="replace",
+            collection_config={"hnsw_config": {"m": "many"}},
+        )
+    assert unsteady.refusals == []
+    assert len(qframe.read_collection(collection, unsteady.url)) == 3
+    trial = next(path for path in unsteady.seen if path.startswith("DELETE")).rpartition("/")[2]
+    assert trial.startswith("qframe-trial-")
+    assert collection not in trial
+
+
+def test_a_replaced_collection_stays_locked(tmp_path: Path) -> None:
+    """No other process can take the embedded collection before the first batch is written."""
+    _put(3, tmp_path, "films")
+    code = f"import qframe; qframe.read_collection('films', {str(tmp_path)!r})"
+    with qframe.connect(tmp_path).store() as store:
+        target = _target(store, qframe.connect(tmp_path), if_exists="replace")
+        target.prepare(_vectors())
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "StoreLocked" in other.stderr
+
+
+# ---- Limits of a collection that is yet to be made ----
+
+
+@pytest.mark.parametrize(
+    ("strict", "options", "found"),
+    [
+        ({"upsert_max_batchsize": 5}, {"batch_size": 6}, r"takes 5 points in a request"),
+        ({"write_rate_limit": 5}, {"batch_size": 6}, r"5 points a minute.*write_rate_limit"),
+        ({"max_points_count": 5}, {}, r"9 points.*takes 5 in all"),
+        ({"max_timeout": 5}, {"timeout": 30}, r"timeout=30.*5 s at the most.*timeout=5"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("exists", [True, False])
+def test_strict_mode_is_known_before_the_first_byte(
+    server_con: qframe.Connection,
+    collection: str,
+    strict: Any,
+    options: Any,
+    found: str,
+    exists: bool,
+) -> None:
+    """Limits hold for a collection that is there, and for one that is made with them."""
+    config = {"strict_mode_config": {"enabled": True, **strict}}
+    if exists:
+        _put(0, server_con, collection, collection_config=config, vectors=np.ones((0, 2)))
+    con = replace(server_con, timeout=options.get("timeout", server_con.timeout))
+    arguments = {name: value for name, value in options.items() if name != "timeout"}
+    with pytest.raises(SchemaMismatch, match=found):
+        _put(9, con, collection, collection_config=config, **arguments)
+    with server_con.store() as store:
+        assert (store.describe(collection) is not None) == exists
+
+
+def test_batches_are_cut_to_the_rate(server_con: qframe.Connection, collection: str) -> None:
+    """Without a batch size of the caller's, none costs more than the server's bucket holds."""
+    strict = {"enabled": True, "write_rate_limit": 6, "upsert_max_batchsize": 8}
+    config = {"strict_mode_config": strict}
+    report = _put(6, server_con, collection, collection_config=config)
+    assert report["points"].tolist() == [6]
+    with server_con.store() as store:
+        target = _target(store, server_con, name=collection)
+        assert target.limits(None, None).points == 6
+
+
+def test_a_new_collection_has_no_shard_keys(server_con: qframe.Connection, collection: str) -> None:
+    """Custom sharding of a new collection, or a key without it, is refused and nothing is made."""
+    custom = {"sharding_method": "custom"}
+    for config, key, found in (
+        (custom, None, "no shard keys yet"),
+        (custom, "eu", "no shard keys yet"),
+        ({}, "eu", "leave shard_key out"),
+    ):
+        with pytest.raises(SchemaMismatch, match=found):
+            _put(2, server_con, collection, collection_config=config, shard_key=key)
+    with server_con.store() as store:
+        assert store.describe(collection) is None
+
+
+# ---- Two at once ----
+
+
+def test_first_uploads_at_once_share_the_collection(
+    con: qframe.Connection, collection: str
+) -> None:
+    """Whoever comes second to make the collection adds to it; one that is to be new is refused."""
+    with con.store() as store:
+        first = _target(store, con, name=collection)
+        second = _target(store, con, name=collection)
+        other = _target(store, con, name=collection)
+        bare = _target(store, con, name=collection)
+        alone = _target(store, con, name=collection, if_exists="fail")
+        second.check_options(WriteOptions())
+        second.limits(None, None)
+        second.check_points(2, bare_ids=False)
+        bare.check_points(2, bare_ids=True)
+        first.prepare(_vectors())
+        info = second.prepare(_vectors())
+        assert (info.vectors[""].size, first.created, second.created) == (2, True, False)
+        with pytest.raises(SchemaMismatch, match=r"by somebody else meanwhile.*'' .*'title'"):
+            other.prepare(_vectors({"title": "v"}))
+        with pytest.raises(InputError, match="another upload is filling"):
+            bare.prepare(_vectors())
+        with pytest.raises(CollectionExists):
+            alone.prepare(_vectors())
+
+
+# ---- Names ----
+
+
+@pytest.mark.parametrize("name", [7, None, "", "a" * 256, "a/b", "a\0", "a\ud800"], ids=ascii)
+def test_names_that_no_collection_has(con: qframe.Connection, name: Any) -> None:
+    """Every call refuses them in the same words, before anything is sent."""
+    for call in (
+        lambda: _put(1, con, name),
+        lambda: qframe.upload_points([{"id": 1, "vector": [1.0]}], name, con, progress=False),
+        lambda: qframe.read_collection(name, con),
+        lambda: qframe.search(name, [1.0], con),
+    ):
+        with pytest.raises(InputError, match="collection="):
+            call()
+
+
+@pytest.mark.parametrize("name", list('<>:"\\|?*\x1f'))
+def test_names_that_no_new_collection_has(server_con: qframe.Connection, name: str) -> None:
+    """They are refused where a collection is to be made, and looked for otherwise."""
+    with pytest.raises(InputError, match="the name of a new collection has no"):
+        _put(1, server_con, name)
+    with pytest.raises(qframe.CollectionNotFound):
+        qframe.read_collection(name, server_con)

@@ -12,7 +12,7 @@ from typing import Any
 
 from qframe.errors import InputError
 from qframe.points import VectorKind
-from qframe.schema import DISTANCES, CollectionSchema, VectorSchema
+from qframe.schema import DISTANCES, CollectionSchema, VectorSchema, plain_settings
 from qframe.transports.edge_handle import engine
 
 PLACEHOLDER = "_qframe_no_vector"
@@ -80,20 +80,6 @@ def edge_config(schema: CollectionSchema) -> Any:
             id_tracker_memory=fields.get("id_tracker"),
         ),
     )
-
-
-def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings of JSON's types: objects such as the official client's models as dicts."""
-    return {name: _plain(value) for name, value in settings.items()}
-
-
-def _plain(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if dump is not None:
-        return dump(mode="json", by_alias=True, exclude_none=True)
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items()}
-    return value
 
 
 # ---- Vectors ----

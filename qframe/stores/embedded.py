@@ -11,9 +11,9 @@ import numpy as np
 
 from qframe.errors import CollectionNotFound, InputError, QframeError
 from qframe.points import VectorKind
-from qframe.schema import CollectionInfo, CollectionSchema, VectorSchema
+from qframe.schema import CollectionInfo, CollectionSchema, VectorSchema, plain_settings
 from qframe.stores.base import Page, PointId, Store, StoredPoint, StoredVector
-from qframe.stores.edge_config import edge_config, plain_settings
+from qframe.stores.edge_config import edge_config
 from qframe.transports.edge_handle import engine
 from qframe.transports.embedded import Shard, create_shard, delete_shard, open_shard
 from qframe.transports.shard_files import ShardFiles
@@ -55,7 +55,7 @@ class EmbeddedStore(Store):
             return None
 
     def create(self, collection: str, schema: CollectionSchema) -> None:
-        """Create a collection, on the disk when this returns.
+        """Create a collection, on the disk when this returns, and open for nobody else.
 
         Raises
         ------
@@ -74,6 +74,7 @@ class EmbeddedStore(Store):
             plain_settings(schema.settings),
         )
         create_shard(self.folder, collection, plain, edge_config(plain))
+        self._shard(collection)
 
     def delete(self, collection: str) -> None:
         """Delete a collection with all its points; one that is missing is no error.

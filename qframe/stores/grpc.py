@@ -12,6 +12,7 @@ from qframe.encoding.settings import read_settings, write_settings
 from qframe.encoding.values import read_id, read_struct, write_id
 from qframe.errors import CollectionNotFound, InvalidAnswer
 from qframe.points import VectorKind
+from qframe.schema import strict_limits
 from qframe.stores.base import (
     CollectionInfo,
     CollectionSchema,
@@ -101,17 +102,11 @@ class GrpcStore(Store):
         except CollectionNotFound:
             return None
         config = reply.result.config
-        strict = config.strict_mode_config
-        if not strict.enabled:
-            strict = wire.StrictModeConfig()
         return CollectionInfo(
             collection,
             _read_schemas(config.params),
             points,
-            max_batch_points=(
-                strict.upsert_max_batchsize if strict.HasField("upsert_max_batchsize") else None
-            ),
-            max_points=strict.max_points_count if strict.HasField("max_points_count") else None,
+            **strict_limits(read_settings(config.strict_mode_config)),
             custom_sharding=config.params.sharding_method == wire.Custom,
         )
 

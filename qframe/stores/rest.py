@@ -12,7 +12,7 @@ import numpy as np
 from qframe.encoding.json import dumps
 from qframe.errors import CollectionExists, CollectionNotFound, InvalidAnswer, InvalidRequest
 from qframe.points import VectorKind
-from qframe.schema import CollectionInfo, CollectionSchema, VectorSchema
+from qframe.schema import CollectionInfo, CollectionSchema, VectorSchema, strict_limits
 from qframe.stores.base import Page, PointId, Store, StoredPoint, StoredVector
 from qframe.transports.rest import RestSession
 
@@ -78,15 +78,11 @@ class RestStore(Store):
         with self._readable():
             config = info["config"]
             params = config["params"]
-            strict = config.get("strict_mode_config") or {}
-            if not strict.get("enabled"):
-                strict = {}
             return CollectionInfo(
                 collection,
                 _read_schemas(params),
                 points,
-                max_batch_points=strict.get("upsert_max_batchsize"),
-                max_points=strict.get("max_points_count"),
+                **strict_limits(config.get("strict_mode_config") or {}),
                 custom_sharding=params.get("sharding_method") == "custom",
             )
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from qframe.batches import Batch, Limits
 from qframe.encoding.base import Measure
-from qframe.errors import QframeError, RateLimited
+from qframe.errors import QframeError, RateLimited, UnexpectedError
 from qframe.mapping.stream import RecordStream
 from qframe.points import PointBlock
 from qframe.report import BatchResult, Status
@@ -118,8 +118,8 @@ class BaseUploader(ABC, Generic[Body]):
         began = time.perf_counter()
         try:
             body = self.encode(batch.block())
-        except QframeError as error:
-            return replace(result, status=Status.FAILED, error=error)
+        except Exception as error:
+            return replace(result, status=Status.FAILED, error=bare(error))
         encode_s = time.perf_counter() - began
         return self._deliver(body, replace(result, encode_s=encode_s, bytes=self.size(body)))
 
@@ -127,6 +127,8 @@ class BaseUploader(ABC, Generic[Body]):
         """Send until there is an answer, or `Retry` or the gate says that it is enough."""
         first_sent = time.perf_counter()
         doubtful = False  # an attempt got no answer: it may have been applied
+        tries = 0
+        passed = self.gate.passed
         while True:
             throttled_s = result.throttled_s + self.gate.pass_through()
             result = replace(result, throttled_s=throttled_s)
@@ -137,9 +139,10 @@ class BaseUploader(ABC, Generic[Body]):
             began = time.perf_counter()
             try:
                 answer = self.send(body)
-            except QframeError as error:
-                failure = error
+            except Exception as error:
+                failure = bare(error)
             else:
+                self.gate.advance()
                 send_s = result.send_s + time.perf_counter() - began
                 return replace(
                     result,
@@ -155,7 +158,11 @@ class BaseUploader(ABC, Generic[Body]):
                 send_s=result.send_s + time.perf_counter() - began,
                 error=failure,
             )
-            seconds = self.retry.wait(failure, attempts, time.perf_counter() - first_sent)
+            tries += 1
+            if isinstance(failure, RateLimited) and self.gate.passed > passed:
+                # The server takes batches, just not this one yet: the patience with it starts anew.
+                passed, tries, first_sent = self.gate.passed, 1, time.perf_counter()
+            seconds = self.retry.wait(failure, tries, time.perf_counter() - first_sent)
             if seconds is None:
                 return result
             if isinstance(failure, RateLimited):
@@ -194,3 +201,25 @@ class BaseUploader(ABC, Generic[Body]):
         complaint = stream.complaint()
         if complaint is not None:
             raise complaint
+
+
+def bare(error: BaseException) -> QframeError:
+    """Return an error as a result can keep it: one of ours, without its tracebacks.
+
+    A traceback holds the frames that it went through, and these the body of the batch: the results
+    of failed batches would keep all their bytes in memory.
+    """
+    ours = error
+    if not isinstance(error, QframeError):
+        ours = UnexpectedError(f"{type(error).__name__}: {error}")
+        ours.__cause__ = error
+    assert isinstance(ours, QframeError)
+    seen: set[int] = set()
+    chain: list[BaseException | None] = [ours]
+    while chain:
+        link = chain.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.__traceback__ = None
+            chain += [link.__cause__, link.__context__]
+    return ours

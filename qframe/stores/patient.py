@@ -1,0 +1,140 @@
+"""Collections behind a connection that may have a bad moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from qframe.errors import CollectionExists, InvalidAnswer, QframeError, ServerUnreachable
+from qframe.retry import Retry
+from qframe.schema import CollectionInfo, CollectionSchema
+from qframe.stores.base import Page, PointId, Store, StoredPoint, StoredVector
+
+T = TypeVar("T")
+
+
+class PatientStore(Store):
+    """A store whose requests are repeated as long as `Retry` allows.
+
+    A first request that finds no Qdrant at the address is not: a mistake in a URL is told at once.
+
+    Parameters
+    ----------
+    store : Store
+        Closed with this one.
+    retry : Retry, int or None
+        None is ``Retry()``; whoever names another one asks to wait for the server too.
+    sleep : callable
+        Waits as many seconds as it is given.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        retry: Retry | int | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._store = store
+        self._retry = Retry.of(retry)
+        self._sleep = sleep
+        self._is_known = retry is not None  # whether a Qdrant is there
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._store!r})"
+
+    def version(self) -> tuple[int, int, int] | None:
+        """Return the server's version; None where nothing depends on it."""
+        return self._persist(self._store.version)
+
+    def describe(self, collection: str) -> CollectionInfo | None:
+        """Describe a collection; None when there is none of this name."""
+        return self._persist(lambda: self._store.describe(collection))
+
+    def create(self, collection: str, schema: CollectionSchema) -> None:
+        """Create a collection.
+
+        Raises
+        ------
+        CollectionExists
+            Where one of this name is there already. One that is found after a request without an
+            answer was made by that request.
+        """
+        is_doubtful = False
+
+        def create() -> None:
+            nonlocal is_doubtful
+            try:
+                self._store.create(collection, schema)
+            except CollectionExists:
+                if not is_doubtful:
+                    raise
+            except QframeError as error:
+                is_doubtful = is_doubtful or not error.answered
+                raise
+
+        self._persist(create)
+
+    def delete(self, collection: str) -> None:
+        """Delete a collection with all its points; one that is missing is no error."""
+        self._persist(lambda: self._store.delete(collection))
+
+    def count(self, collection: str) -> int:
+        """Count the points exactly."""
+        return self._persist(lambda: self._store.count(collection))
+
+    def retrieve(
+        self, collection: str, ids: Sequence[PointId], *, with_vectors: bool
+    ) -> list[StoredPoint]:
+        """Read these points, those that exist, in any order."""
+        return self._persist(
+            lambda: self._store.retrieve(collection, ids, with_vectors=with_vectors)
+        )
+
+    def scroll(
+        self, collection: str, *, limit: int, offset: PointId | None, with_vectors: bool
+    ) -> Page:
+        """Read a page of points in the order of their ids."""
+        return self._persist(
+            lambda: self._store.scroll(
+                collection, limit=limit, offset=offset, with_vectors=with_vectors
+            )
+        )
+
+    def search(
+        self,
+        collection: str,
+        vector: StoredVector,
+        *,
+        limit: int,
+        using: str,
+        with_vectors: bool,
+    ) -> list[StoredPoint]:
+        """Find the nearest points, the best first."""
+        return self._persist(
+            lambda: self._store.search(
+                collection, vector, limit=limit, using=using, with_vectors=with_vectors
+            )
+        )
+
+    def close(self) -> None:
+        """Give back sockets and handles."""
+        self._store.close()
+
+    def _persist(self, action: Callable[[], T]) -> T:
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                result = action()
+            except QframeError as error:
+                if not self._is_known and isinstance(error, (ServerUnreachable, InvalidAnswer)):
+                    raise
+                seconds = self._retry.wait(error, attempt, time.monotonic() - began)
+                if seconds is None:
+                    raise
+                self._sleep(seconds)
+            else:
+                self._is_known = True
+                return result
