@@ -4,7 +4,8 @@
 
     QframeError
     ├── InputError (ValueError)         the call or the frame cannot become points
-    │   └── BadRowsError                these rows cannot; `.rows` names them
+    │   ├── BadRowsError                these rows cannot; `.rows` names them
+    │   └── ResumeMismatch              what is to be gone on with was other data
     ├── CollectionError                 the collection is not what the call needs
     │   ├── CollectionNotFound
     │   ├── CollectionExists
@@ -25,6 +26,9 @@
     │   ├── StoreLocked                 another process holds the embedded store
     │   └── EngineError                 the embedded engine refused or panicked
     ├── WorkerDied                      a worker process ended before its result
+    ├── WorkerTimeout                   a batch took longer than its time limit
+    ├── DeadlinePassed                  the time for the whole upload is over
+    ├── JournalError                    a journal cannot be read, written, or is in use
     ├── UnexpectedError                 an error of another kind, while a batch was sent
     └── UploadError                     some points did not arrive; `.report` says which
 
@@ -86,6 +90,10 @@ class BadRowsError(InputError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class ResumeMismatch(InputError):
+    """The frame or the mapping is not the one that the journal or the report was made with."""
 
 
 class CollectionError(QframeError):
@@ -231,6 +239,22 @@ class WorkerDied(QframeError):
     """A worker process ended before it gave its result."""
 
     answered = False
+
+
+class WorkerTimeout(QframeError):
+    """A worker gave no result within the time limit of a batch."""
+
+    answered = False
+
+
+class DeadlinePassed(QframeError):
+    """The time that the whole upload was given, `Retry.deadline`, is over."""
+
+    fatal = True
+
+
+class JournalError(QframeError):
+    """A journal cannot be read or written, or another upload is using it."""
 
 
 class UnexpectedError(QframeError):
