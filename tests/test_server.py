@@ -884,9 +884,12 @@ class TestFaults:
         assert refused(points, request(point()))[0] == "UNAVAILABLE"
 
     @pytest.mark.parametrize("value", ["2", "0", "1.5"])
-    def test_retry_after(self, server: LocalServer, points: proto.PointsStub, value: str) -> None:
+    @pytest.mark.parametrize("fault", ["rate_limit", "unavailable"])
+    def test_retry_after(
+        self, server: LocalServer, points: proto.PointsStub, fault: str, value: str
+    ) -> None:
         """Retry-After goes out as it was asked for."""
-        server.faults([f"rate_limit:{value}*2"])
+        server.faults([f"{fault}:{value}*2"])
         assert put(server, rows(VECTOR)).headers["Retry-After"] == value
         with pytest.raises(grpc.RpcError) as caught:
             points.Upsert(request(point()))
@@ -963,6 +966,71 @@ class TestFaults:
             client.upsert("plain", [models.PointStruct(id=1, vector=VECTOR)])
         client.close()
         assert caught.value.retry_after_s == 2  # type: ignore[attr-defined]
+
+
+class TestLasting:
+    """What is refused for as long as it is not changed."""
+
+    ID = "5f6d2c10-3b1e-4c7a-9a53-0d6f3f6f1c2b"
+
+    def test_poison(self, server: LocalServer, points: proto.PointsStub) -> None:
+        """An upsert that holds the point is refused as a whole, each time, others are not."""
+        server.poison([1, self.ID.upper()])
+        text = "the point's id is 1, and such a point is poison: a fault that lasts"
+        for _ in range(2):
+            assert error(put(server, rows(VECTOR, VECTOR))) == (400, f"Wrong input: {text}")
+            message = request(point(0), point(1))
+            assert refused(points, message) == ("INVALID_ARGUMENT", f"Wrong input: {text}")
+        uuid = {"points": [{"id": self.ID.replace("-", ""), "vector": VECTOR}]}
+        assert put(server, uuid).status_code == 400
+        assert count(server) == 0
+        assert put(server, rows(VECTOR)).ok
+        assert [entry["fault"] for entry in server.log()] == ["poison"] * 5 + [None]
+        server.reset(collections=False)
+        assert put(server, rows(VECTOR, VECTOR)).ok
+
+    def test_poison_over_faults(self, server: LocalServer) -> None:
+        """What is queued befalls the next upsert without poison."""
+        server.poison([0])
+        server.faults(["internal"])
+        assert put(server, rows(VECTOR)).status_code == 400
+        assert server.pending_faults() == ["internal"]
+        server.poison([])
+        assert put(server, rows(VECTOR)).status_code == 500
+
+    def test_shrink(self, server: LocalServer, points: proto.PointsStub) -> None:
+        """An upsert of too many points never passes, and is told to be split."""
+        server.shrink(1)
+        answer = put(server, rows(VECTOR, VECTOR))
+        assert answer.status_code == 429
+        assert "Retry-After" not in answer.headers
+        assert error(answer)[1].endswith("please try to split your request")
+        with pytest.raises(grpc.RpcError) as caught:
+            points.Upsert(request(point(0), point(1)))
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert trailing(caught.value) == {}
+        assert count(server) == 0
+        assert put(server, rows(VECTOR)).ok
+        points.Upsert(request(point(7)))
+        server.shrink(None)
+        assert put(server, rows(VECTOR, VECTOR)).ok
+
+    def test_limit_of_the_body(self, server: LocalServer, points: proto.PointsStub) -> None:
+        """An upsert of too many bytes is refused by both transports."""
+        server.limit_body(100)
+        assert error(put(server, rows(VECTOR, VECTOR, VECTOR))) == (
+            400,
+            "JSON payload (141 bytes) is larger than allowed (limit: 100 bytes).",
+        )
+        large = request(point(0), point(1), point(2), point(3))
+        assert refused(points, large) == (
+            "OUT_OF_RANGE",
+            f"Error, decoded message length too large: found {large.ByteSize()} bytes, "
+            "the limit is: 100 bytes",
+        )
+        assert put(server, rows(VECTOR)).ok
+        points.Upsert(request(point(7)))
+        assert count(server) == 2
 
 
 class TestProcess:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from qdrant_client.http import models
 
-from .faults import Faults
+from .faults import Faults, Lasting
 from .journal import Entry, Journal
 from .refusal import Kind, Refusal
 from .store import Store
@@ -30,6 +30,7 @@ class App:
         self.settings = settings
         self.store = Store(settings.data)
         self.faults = Faults()
+        self.lasting = Lasting()
         self.journal = Journal()
 
     def authorize(self, headers: Mapping[str, str], *, writes: bool) -> None:
@@ -50,8 +51,9 @@ class App:
     def upsert(
         self, name: str, upsert: Upsert, writing: Writing, entry: Entry
     ) -> models.UpdateResult:
-        """Store the points, or let the next fault of this transport have them."""
+        """Store the points, unless what lasts or the next fault of this transport has them."""
         _note(entry, upsert, writing)
+        self.lasting.check(upsert, entry)
         fault = self.faults.take(entry["transport"])
         if fault is None:
             return self.store[name].upsert(upsert, writing)

@@ -146,7 +146,7 @@ def upsert(request: RestHandler, name: str) -> None:
     )
     try:
         request.app.authorize(headers, writes=True)
-        wanted = body.read_upsert(request.read_json())
+        wanted = body.read_upsert(request.read_json(request.app.lasting.body_size))
         result = request.app.upsert(name, wanted, request.writing(), entry)
     except Refusal as refusal:
         entry.close(refusal.kind.http_status, str(refusal))
@@ -176,6 +176,16 @@ def pending_faults(request: RestHandler) -> None:
     request.answer(request.app.faults.pending())
 
 
+@route("POST", "/_test/lasting", public=True)
+def set_lasting(request: RestHandler) -> None:
+    wanted = request.read_json()
+    try:
+        request.app.lasting.set(wanted["what"], wanted["value"])
+    except ValueError as error:
+        raise Refusal(Kind.BAD_REQUEST, str(error)) from error
+    request.answer(True)
+
+
 @route("GET", "/_test/log", public=True)
 def log(request: RestHandler) -> None:
     request.answer(request.app.journal.entries())
@@ -184,6 +194,7 @@ def log(request: RestHandler) -> None:
 @route("POST", "/_test/reset", public=True)
 def reset(request: RestHandler) -> None:
     request.app.faults.clear()
+    request.app.lasting.clear()
     request.app.journal.clear()
     if request.read_json()["collections"]:
         request.app.store.clear()

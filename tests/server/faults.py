@@ -15,7 +15,7 @@
 ``internal``                500 / INTERNAL
 ``precondition``            500 / FAILED_PRECONDITION
 ``bad_gateway``             502 with an HTML page, as a proxy sends it / UNAVAILABLE
-``unavailable``             503 / UNAVAILABLE
+``unavailable[:VALUE]``     503 / UNAVAILABLE, with Retry-After as for ``rate_limit``
 ``insufficient_storage``    507 / RESOURCE_EXHAUSTED with ``qdrant-insufficient-storage: 1``
 ``drop_before``             nothing applied, connection closed without an answer / UNAVAILABLE
 ``drop_after``              applied, then the same
@@ -23,6 +23,17 @@
 ==========================  ======================================================================
 
 ``NAME*3`` stands for three of a kind.
+
+Besides these there is what lasts, until it is changed or all is reset, and befalls an upsert
+before any queued fault does:
+
+=======================  =========================================================================
+``poison(ids)``          an upsert that holds one of these points is refused as a whole, with
+                         400 / INVALID_ARGUMENT
+``shrink(points)``       one of more points is refused with 429 / RESOURCE_EXHAUSTED without
+                         Retry-After, as by a rate limit whose bucket is smaller than the request
+``limit_body(size)``     one of more bytes is refused unread, with 400 / OUT_OF_RANGE
+=======================  =========================================================================
 """
 
 from __future__ import annotations
@@ -34,11 +45,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from typing import Any
+from uuid import UUID
 
 from qdrant_client.http import models
 
+from .journal import Entry
+from .limits import LARGER_THAN_BUCKET
 from .refusal import Dropped, Garbled, Kind, Refusal
-from .upsert import Writing
+from .upsert import Upsert, Writing
 
 Apply = Callable[[Writing], models.UpdateResult]
 
@@ -54,6 +69,7 @@ _REFUSALS = {
     "unavailable": (Kind.UNAVAILABLE, "a fault on demand"),
     "insufficient_storage": (Kind.INSUFFICIENT_STORAGE, "a fault on demand"),
 }
+_RETRY_AFTER = {"rate_limit", "unavailable"}
 _TIMED = {"delay", "apply_late", "wait_timeout"}
 _KNOWN = {"rate_limit", "drop_before", "drop_after", "garbage", *_TIMED, *_REFUSALS}
 _SPEC = re.compile(r"(?P<name>[a-z_]+)(?::(?P<argument>.*?))?(?:\*(?P<times>\d+))?")
@@ -68,7 +84,7 @@ class Fault:
     def befall(self, apply: Apply, writing: Writing) -> models.UpdateResult:
         """Answer in place of ``apply``, which stores the points."""
         if self.name in _REFUSALS:
-            raise Refusal(*_REFUSALS[self.name])
+            raise Refusal(*_REFUSALS[self.name], self._retry_after())
         match self.name:
             case "rate_limit":
                 raise self._rate_limit()
@@ -94,13 +110,62 @@ class Fault:
 
     def _rate_limit(self) -> Refusal:
         text = "Write rate limit exceeded: Operation requires 1 tokens but only 0 were available."
-        if self.argument is None:
+        retry_after = self._retry_after()
+        if retry_after is None:
             return Refusal(Kind.RATE_LIMIT, text)
-        retry_after = self.argument
-        if retry_after.startswith("date+"):
-            moment = time.time() + float(retry_after.removeprefix("date+"))
-            retry_after = formatdate(moment, usegmt=True)
         return Refusal(Kind.RATE_LIMIT, f"{text} Retry after {retry_after}s", retry_after)
+
+    def _retry_after(self) -> str | None:
+        if self.argument is None or not self.argument.startswith("date+"):
+            return self.argument
+        moment = time.time() + float(self.argument.removeprefix("date+"))
+        return formatdate(moment, usegmt=True)
+
+
+class Lasting:
+    """What is refused for as long as it is not changed."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self._poison: frozenset[int | str] = frozenset()
+        self._points: int | None = None
+        self.body_size: int | None = None
+
+    def set(self, what: str, value: Any) -> None:
+        match what:
+            case "poison":
+                self._poison = frozenset(_spelled(point) for point in value)
+            case "shrink":
+                self._points = None if value is None else int(value)
+            case "limit_body":
+                self.body_size = None if value is None else int(value)
+            case _:
+                raise ValueError(f"nothing of the name {what!r} lasts")
+
+    def check_body(self, size: int, entry: Entry) -> None:
+        """Refuse a message of gRPC by its size, before anybody reads it."""
+        if self.body_size is not None and size > self.body_size:
+            entry["fault"] = "limit_body"
+            found = f"found {size} bytes, the limit is: {self.body_size} bytes"
+            raise Refusal(Kind.TOO_LARGE, f"Error, decoded message length too large: {found}")
+
+    def check(self, upsert: Upsert, entry: Entry) -> None:
+        """Refuse the points, and note in the journal what did."""
+        if self._points is not None and len(upsert.points) > self._points:
+            entry["fault"] = "shrink"
+            raise Refusal(Kind.RATE_LIMIT, LARGER_THAN_BUCKET)
+        found = [point.id for point in upsert.points if _spelled(point.id) in self._poison]
+        if found:
+            entry["fault"] = "poison"
+            text = f"the point's id is {found[0]}, and such a point is poison: a fault that lasts"
+            raise Refusal(Kind.WRONG_INPUT, text)
+
+
+def _spelled(point: object) -> int | str:
+    """Return an id in the one form in which ids can be compared."""
+    return point if isinstance(point, int) else str(UUID(str(point)))
 
 
 class Faults:
@@ -145,6 +210,6 @@ def _parse(spec: str) -> list[Fault]:
     fault = Fault(spec.partition("*")[0], found["name"], found["argument"])
     if fault.name in _TIMED:
         fault.seconds()
-    elif fault.argument is not None and fault.name != "rate_limit":
+    elif fault.argument is not None and fault.name not in _RETRY_AFTER:
         raise ValueError(f"{fault.name!r} takes no argument")
     return [fault] * int(found["times"] or 1)

@@ -74,6 +74,8 @@ class Gate(grpc.ServerInterceptor):
         try:
             if method not in _PUBLIC:
                 self._app.authorize(metadata, writes=method in _WRITES)
+            if entry is not None:
+                self._app.lasting.check_body(len(raw), entry)
             request = _decode(handler.request_deserializer, raw)
             reply = handler.unary_unary(request, Call(entry, time.perf_counter()))
         except Refusal as refusal:

@@ -11,6 +11,11 @@ from qdrant_client.http import models
 
 from .refusal import Kind, Refusal
 
+LARGER_THAN_BUCKET = (
+    "Write rate limit exceeded: request larger than than rate limiter capacity, "
+    "please try to split your request"
+)
+
 
 class WriteLimiter:
     """A bucket of ``per_minute`` tokens; it starts full, and a refusal takes nothing out."""
@@ -25,11 +30,7 @@ class WriteLimiter:
     def take(self, points: int) -> None:
         cost = max(1, points)
         if cost > self._capacity:
-            raise Refusal(
-                Kind.RATE_LIMIT,
-                "Write rate limit exceeded: request larger than than rate limiter capacity, "
-                "please try to split your request",
-            )
+            raise Refusal(Kind.RATE_LIMIT, LARGER_THAN_BUCKET)
         with self._lock:
             self._refill()
             if self._tokens < cost:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.request import Request, urlopen
+from uuid import UUID
 
 _ROOT = Path(__file__).parents[2]
 
@@ -142,12 +143,28 @@ class LocalServer:
         """The faults that have not befallen anybody yet."""
         return self._call("faults")
 
+    def poison(self, ids: Iterable[int | str | UUID]) -> None:
+        """From now on refuse each upsert that holds one of these points; none ends it.
+
+        Like all that lasts it is forgotten by `reset`, and by a restart.
+        """
+        value = [point if isinstance(point, int) else str(point) for point in ids]
+        self._call("lasting", {"what": "poison", "value": value})
+
+    def shrink(self, points: int | None) -> None:
+        """From now on refuse each upsert of more points, without a Retry-After; None ends it."""
+        self._call("lasting", {"what": "shrink", "value": points})
+
+    def limit_body(self, size: int | None) -> None:
+        """From now on refuse each upsert of more bytes, over both transports; None ends it."""
+        self._call("lasting", {"what": "limit_body", "value": size})
+
     def log(self) -> list[dict[str, Any]]:
         """The upserts seen, in order of arrival; ``Journal.open`` lists the fields."""
         return self._call("log")
 
     def reset(self, *, collections: bool = True) -> None:
-        """Forget the faults, the log and, unless told otherwise, the collections."""
+        """Forget all faults, the log and, unless told otherwise, the collections."""
         self._call("reset", {"collections": collections})
 
     def _call(self, name: str, body: dict[str, Any] | None = None) -> Any:

@@ -12,6 +12,8 @@ class Kind(Enum):
 
     FORMAT = (400, StatusCode.INVALID_ARGUMENT, "Format error in JSON body: ")
     PAYLOAD = (400, StatusCode.INVALID_ARGUMENT, "")
+    # tonic's own limit for a message; the real server sets none, a proxy before it may.
+    TOO_LARGE = (400, StatusCode.OUT_OF_RANGE, "")
     QUERY = (400, StatusCode.INVALID_ARGUMENT, "Deserialize error in query parameters: ")
     WRONG_INPUT = (400, StatusCode.INVALID_ARGUMENT, "Wrong input: ")
     BAD_REQUEST = (400, StatusCode.INVALID_ARGUMENT, "Bad request: ")

@@ -102,11 +102,10 @@ class RestHandler(BaseHTTPRequestHandler):
         length = self.given.get("content-length")
         return None if length is None else int(length)
 
-    def read_json(self) -> Any:
-        return body.parse(self._read_body())
+    def read_json(self, limit: int | None = None) -> Any:
+        return body.parse(self._read_body(limit or self.app.settings.max_request_size))
 
-    def _read_body(self) -> bytes:
-        limit = self.app.settings.max_request_size
+    def _read_body(self, limit: int) -> bytes:
         if "chunked" in self.given.get("transfer-encoding", ""):
             raw = self._read_chunks(limit)
         else:
