@@ -24,8 +24,8 @@ in the direction that the data takes::
 
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
 write, report, retry, batches <- mapping, encoding <- transports <- uploaders, stores <- connection
-<- pool, progress <- target, sending <- upload, read <- accessor. REST, gRPC and the embedded engine
-never meet.
+<- processes <- pool, progress <- target, sending <- upload, read <- accessor. REST, gRPC and the
+embedded engine never meet.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from qframe.errors import InputError, WorkerDied
+from qframe.errors import InputError, WorkerDied, WorkerTimeout
 from qframe.pool import ParallelWorkerPool, check_workers
 
 ROOT = Path(__file__).parents[1]
@@ -273,6 +273,147 @@ def test_closing_twice_ends_the_threads() -> None:
         if "qframe-worker" in thread.name:
             thread.join(30)
     assert _threads() == set()
+
+
+class Steps:
+    """Adds up what it is told; "sleep" hangs until cancelled, "raise" fails."""
+
+    made: list[Steps]
+
+    def __init__(self, number: int) -> None:
+        self.total = 0
+        self.cancelled = threading.Event()
+        self.closed = False
+        self.made.append(self)
+
+    def __call__(self, message: Any) -> int:
+        if message == "raise":
+            raise ValueError("told to")
+        if message == "sleep":
+            assert self.cancelled.wait(30)
+            return -1
+        self.total += message
+        return self.total
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Steps]:
+    """The workers that a test made."""
+    monkeypatch.setattr(Steps, "made", [], raising=False)
+    return Steps.made
+
+
+def test_an_item_may_take_several_messages(made: list[Steps]) -> None:
+    """`drive` talks with one worker about one item, and gets its answers and its errors."""
+
+    def drive(call: Any, item: int) -> Any:
+        first = call(item)
+        with pytest.raises(ValueError, match="told to"):
+            call("raise")
+        return call(-item) - first
+
+    with ParallelWorkerPool[int, int](2, Steps, drive=drive) as pool:
+        assert list(pool.ordered_map(range(20))) == [-n for n in range(20)]
+    assert [worker.total for worker in made] == [0] * len(made)
+
+
+def test_a_result_may_be_none() -> None:
+    """None is a result as any other."""
+    with ParallelWorkerPool[int, None](2, Square, drive=lambda call, item: None) as pool:
+        assert list(pool.ordered_map(range(5))) == [None] * 5
+
+
+def test_a_thread_that_takes_too_long_is_replaced(made: list[Steps]) -> None:
+    """Its item fails by name and seconds, its worker is cancelled, and its result ignored."""
+
+    def failed(item: Any, error: BaseException) -> Any:
+        return f"{item}: {type(error).__name__}: {error}"
+
+    with ParallelWorkerPool[Any, Any](1, Steps, failed=failed, time_limit=0.3) as pool:
+        results = list(pool.ordered_map([1, "sleep", 2, 3]))
+    assert results == [
+        1,
+        "sleep: WorkerTimeout: worker 0 gave no result within the time limit of 0.3 s, "
+        "and was replaced",
+        2,
+        5,
+    ]
+    assert [worker.closed for worker in made] == [True, True]
+    assert pool.deaths == []
+
+
+def test_a_time_limit_is_raised_without_failed(made: list[Steps]) -> None:
+    """Where nobody makes results of errors, the map ends with WorkerTimeout."""
+    with (
+        pytest.raises(WorkerTimeout, match=r"within the time limit of 0\.3 s"),
+        ParallelWorkerPool[Any, Any](1, Steps, time_limit=0.3) as pool,
+    ):
+        list(pool.ordered_map([1, "sleep", 2]))
+
+
+def test_a_thread_without_cancel_is_left_behind() -> None:
+    """A worker that cannot be cancelled ends by itself, and holds nobody up."""
+    with ParallelWorkerPool[Any, Any](
+        1, Square, failed=lambda item, error: "slow", time_limit=0.2
+    ) as pool:
+        assert list(pool.ordered_map([-1.0, 2, 3])) == ["slow", 4, 9]
+        assert pool.taken_back == frozenset()
+    for thread in threading.enumerate():
+        if "qframe-worker" in thread.name:
+            thread.join(30)
+
+
+def test_closing_cancels_what_takes_longer(made: list[Steps]) -> None:
+    """After the time for it is over, threads end because their workers are cancelled."""
+    pool = ParallelWorkerPool[Any, Any](2, Steps)
+    next(pool.unordered_map([1, "sleep", "sleep"]))
+    pool.close(timeout=0.1)
+    assert _threads() == set()
+    assert all(worker.closed for worker in made)
+
+
+def test_idle_is_called_while_nothing_comes() -> None:
+    """The calling thread calls it, also when results keep coming; its error ends the map."""
+    called: list[tuple[float, str]] = []
+
+    def idle() -> None:
+        called.append((time.monotonic(), threading.current_thread().name))
+        if len(called) == 6:
+            raise InputError("enough")
+
+    with (
+        pytest.raises(InputError, match="enough"),
+        ParallelWorkerPool[float, float](2, Square, idle=idle) as pool,
+    ):
+        list(pool.unordered_map([-0.7, *[-0.02] * 1000]))
+    assert {name for _, name in called} == {threading.current_thread().name}
+
+
+def test_ordered_results_are_not_piled_up() -> None:
+    """Behind an item that takes long, no more are drawn than the usual two a worker."""
+    drawn: list[float] = []
+    items = (drawn.append(n) or n for n in [-0.5, *range(1, 100)])  # type: ignore[func-returns-value]
+    with ParallelWorkerPool[float, float](2, Square) as pool:
+        next(pool.ordered_map(items))
+        assert len(drawn) <= 4
+
+
+def test_a_map_that_was_left_disturbs_no_other() -> None:
+    """Results of a map that nobody goes on with do not come out of the next one."""
+    with ParallelWorkerPool[float, float](2, Square) as pool:
+        left = pool.unordered_map([1, -0.2, -0.2, -0.2, 5])
+        next(left)
+        assert list(pool.ordered_map([7, 8, 9])) == [49, 64, 81]
+        with pytest.raises(InputError, match="another map of this pool has begun"):
+            list(left)
+    with pytest.raises(InputError, match="this pool is closed"):
+        list(pool.ordered_map([1]))
 
 
 @pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2", None])
