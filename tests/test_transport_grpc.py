@@ -429,6 +429,46 @@ def test_answer_that_is_no_message(scripted: tuple[Scripted, int]) -> None:
     assert "answered 3 bytes that are no PointsOperationResponse" in str(error)
 
 
+def cancel_while(channel: GrpcChannel) -> None:
+    """Make a call in a thread and cancel it: it ends at once, and so does what comes after."""
+    ends: list[Exception] = []
+
+    def run() -> None:
+        try:
+            channel.call(HEALTH, wire.HealthCheckRequest(), wire.HealthCheckReply)
+        except Exception as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    time.sleep(0.2)
+    assert thread.is_alive()
+    channel.cancel()
+    thread.join(1.0)
+    assert not thread.is_alive()
+    assert [type(end) for end in ends] == [errors.ConnectionLost]
+    with pytest.raises(errors.ConnectionLost, match=r"^the connection to .* was cancelled$"):
+        channel.call(HEALTH, wire.HealthCheckRequest(), wire.HealthCheckReply)
+    channel.close()
+
+
+def test_a_call_without_an_answer_is_cancelled(scripted: tuple[Scripted, int]) -> None:
+    """Whoever waits for an answer stops waiting, and no call is made any more."""
+    script, port = scripted
+    ended = threading.Event()
+    script.answer = lambda request, context: (ended.wait(5), b"")[1]
+    cancel_while(GrpcChannel("127.0.0.1", port))
+    ended.set()
+
+
+def test_a_call_into_a_black_hole_is_cancelled() -> None:
+    """A server that accepts the connection and says nothing holds nobody."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        cancel_while(GrpcChannel("127.0.0.1", port))
+        cancel_while(GrpcChannel("127.0.0.1", port, tls=True))
+
+
 # ---- What the server says ----
 
 Code = grpc.StatusCode

@@ -795,3 +795,129 @@ def test_a_key_is_in_no_cause_of_an_error(answer: bytes) -> None:
     cause = caught.value.__cause__
     assert cause is None or "hush-hush" not in "".join(traceback.format_exception(cause))
     assert caught.value.__context__ is None or caught.value.__suppress_context__
+
+
+# ---- Cancelled by another thread ----
+
+
+@contextmanager
+def _black_hole() -> Iterator[str]:
+    """Give the address of a server that accepts every connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+def _cancel_while(session: RestSession, call: Callable[[], object]) -> None:
+    """Make a call in a thread and cancel it: it ends at once, and so does what comes after."""
+    ends: list[Exception] = []
+
+    def run() -> None:
+        try:
+            call()
+        except Exception as error:
+            ends.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    time.sleep(0.2)
+    assert thread.is_alive()
+    session.cancel()
+    thread.join(1.0)
+    assert not thread.is_alive()
+    with pytest.raises(errors.ConnectionLost, match=r"^the connection to .* was cancelled$"):
+        session.root()
+    (end,) = ends
+    assert type(end) is errors.ConnectionLost
+    assert re.search("^the connection to .* was cancelled$", str(end))
+    session.close()
+
+
+def test_a_request_without_an_answer_is_cancelled() -> None:
+    """Whoever waits for an answer stops waiting, and no request is made any more."""
+    with _black_hole() as address:
+        session = RestSession(f"http://{address}")
+        _cancel_while(session, session.root)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how full listeners behave differs")
+def test_connecting_is_cancelled() -> None:
+    """A host that does not accept the connection is not waited for."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+        others = [socket.socket() for _ in range(4)]
+        for other in others:
+            other.setblocking(False)
+            other.connect_ex(listener.getsockname())  # until the listener takes no more
+        session = RestSession(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        _cancel_while(session, session.root)
+        for other in others:
+            other.close()
+
+
+def test_a_request_that_is_being_sent_is_cancelled() -> None:
+    """A body that nobody reads does not hold on to the thread, nor count as too large."""
+    with _black_hole() as address:
+        session = RestSession(f"http://{address}")
+        body = b" " * 50_000_000
+        _cancel_while(session, lambda: session.request("PUT", POINTS, body=body))
+
+
+def test_a_handshake_is_cancelled() -> None:
+    """A server that does not answer in TLS either is not waited for."""
+    with _black_hole() as address:
+        session = RestSession(f"https://{address}")
+        _cancel_while(session, session.root)
+
+
+def test_an_answer_that_does_not_end_is_cancelled() -> None:
+    """An answer that has begun is left in the middle, over TLS too."""
+    for tls in (False, True):
+        ended = threading.Event()
+
+        def script(connection: socket.socket, ended: threading.Event = ended) -> None:
+            _request(connection)
+            connection.sendall(OK[:-5])
+            ended.wait(5)
+
+        with _serving(script, tls=tls) as uri:
+            verify = _certificate_file() if tls else True
+            session = RestSession(uri, verify=verify if verify is True else str(verify))
+            _cancel_while(session, session.root)
+            ended.set()
+
+
+def test_a_connection_that_is_kept_alive_is_cancelled() -> None:
+    """The second request on a connection is reached like the first one."""
+    ended = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        _says(OK)(connection)
+        _request(connection)
+        ended.wait(5)
+
+    with _serving(script) as uri:
+        session = RestSession(uri)
+        assert session.request("GET", POINTS) == 1
+        _cancel_while(session, session.root)
+        ended.set()
+
+
+def test_cancelling_an_idle_session() -> None:
+    """Nothing is opened after `cancel`, whether something was open before or not."""
+    session = RestSession("http://127.0.0.1:9")
+    session.cancel()
+    with pytest.raises(errors.ConnectionLost, match="was cancelled"):
+        session.root()
+
+
+def test_no_socket_is_left_by_a_session() -> None:
+    """The handles that cancelling needs are closed with the connections, warnings being errors."""
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    with _serving(_says(OK)) as uri:
+        session = RestSession(uri)
+        session.request("GET", POINTS)
+        session.close()
+    with _serving(_says(OK), tls=True) as uri:
+        session = RestSession(uri, verify=str(_certificate_file()))
+        session.request("GET", POINTS)
+        session.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_before

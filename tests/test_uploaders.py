@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +13,12 @@ import pytest
 
 import qframe
 from qframe.batches import Limits
-from qframe.report import Status
+from qframe.report import BatchResult, Status
+from qframe.retry import Retry
 from qframe.uploaders.base import BaseUploader
+from qframe.write import WriteOptions
+from tests.conftest import connect
+from tests.server import LocalServer
 
 
 @pytest.fixture
@@ -57,3 +64,38 @@ def test_bad_records_are_named_after_the_others_went_in(
     with pytest.raises(qframe.InputError, match=r"1 of 2 .* record 1: id: -2 is negative"):
         list(uploader.upload_points(records))
     assert qframe.read_collection(collection, con).index.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_waiting_uploader_is_cancelled(
+    transport: str, server: LocalServer, tmp_path: Path, collection: str
+) -> None:
+    """The request of a batch ends at once when another thread cancels it, its outcome unknown."""
+    con = connect(transport, server, tmp_path)
+    first = [{"id": 0, "vector": [0.0, 1.0]}]
+    qframe.upload_points(first, collection, con, progress=False)
+    server.faults(["delay:3"], transport)
+    results: list[BatchResult] = []
+    records = [{"id": 1, "vector": [1.0, 1.0]}]
+    with con.uploader(collection, write=WriteOptions(), retry=Retry(attempts=1)) as uploader:
+        thread = threading.Thread(target=lambda: results.extend(uploader.upload_points(records)))
+        thread.start()
+        time.sleep(0.3)
+        assert thread.is_alive()
+        uploader.cancel()
+        thread.join(1.0)
+        assert not thread.is_alive()
+    (result,) = results
+    assert result.status is Status.UNKNOWN
+    assert type(result.error) is qframe.ConnectionLost
+    server.reset(collections=False)
+
+
+def test_the_embedded_engine_is_not_cancelled(tmp_path: Path) -> None:
+    """What the engine is at cannot be broken, and goes on."""
+    folder = tmp_path / "qdrant_data"
+    qframe.upload_points([{"id": 0, "vector": [0.0, 1.0]}], "films", folder, progress=False)
+    with qframe.EmbeddedBatchUploader.start(folder, collection="films") as uploader:
+        uploader.cancel()
+        (result,) = uploader.upload_points([{"id": 1, "vector": [1.0, 1.0]}])
+    assert result.status is Status.APPLIED

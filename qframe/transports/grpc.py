@@ -88,6 +88,7 @@ class GrpcChannel:
         self._lock = threading.Lock()
         self._channel: grpc.Channel | None = None
         self._methods: dict[str, Callable[..., bytes]] = {}
+        self._cancelled = False
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.target!r})"
@@ -98,6 +99,14 @@ class GrpcChannel:
             channel, self._channel, self._methods = self._channel, None, {}
         if channel is not None:
             channel.close()
+
+    def cancel(self) -> None:
+        """Break the calls that other threads are waiting in, and refuse all later ones.
+
+        Both end with `ConnectionLost`: the call may have been carried out.
+        """
+        self._cancelled = True
+        self.close()
 
     def call(
         self,
@@ -151,6 +160,8 @@ class GrpcChannel:
         found = self._methods.get(name)
         if found is None:
             with self._lock:
+                if self._cancelled:
+                    raise ConnectionLost(f"the connection to {self.target} was cancelled")
                 if self._channel is None:
                     self._channel = self._open()
                 found = self._methods[name] = self._channel.unary_unary(name)

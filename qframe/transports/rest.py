@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -13,8 +14,9 @@ from urllib.parse import quote, urlencode, urlsplit
 import orjson
 
 from qframe.address import check_headers, is_loopback
-from qframe.errors import InputError, InvalidAnswer
+from qframe.errors import ConnectionLost, InputError, InvalidAnswer
 from qframe.transports.rest_errors import Translator, foreign
+from qframe.transports.sockets import LiveSockets
 from qframe.version import USER_AGENT
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class RestSession:
         self._errors = Translator(self.uri, timeout, _secrets(self._headers))
         self._proxies = {"no_proxy": _host(uri)} if is_loopback(_host(uri)) else {}
         self._session: requests.Session | None = None
+        self._sockets = LiveSockets()
         self._used = 0.0
 
     def __repr__(self) -> str:
@@ -83,6 +86,15 @@ class RestSession:
         if self._session is not None:
             self._session.close()
 
+    def cancel(self) -> None:
+        """Break the request that another thread is waiting in, and refuse all later ones.
+
+        Both end with `ConnectionLost`: the request may have been carried out. A thread that is
+        looking up the name of a host notices it after that, and one behind a SOCKS proxy after its
+        timeout.
+        """
+        self._sockets.cancel()
+
     def request(
         self,
         method: str,
@@ -90,6 +102,7 @@ class RestSession:
         *,
         query: Mapping[str, str | int] | None = None,
         body: bytes | None = None,
+        timeout: float | None = None,
     ) -> Any:
         """Make one request.
 
@@ -101,6 +114,8 @@ class RestSession:
         query : mapping, optional
         body : bytes, optional
             JSON.
+        timeout : float, optional
+            Seconds; None is the session's own.
 
         Returns
         -------
@@ -112,7 +127,7 @@ class RestSession:
         TransportError, CollectionError
             Every error, translated.
         """
-        answer = self._exchange(method, path, query=query, body=body)
+        answer = self._exchange(method, path, query=query, body=body, timeout=timeout)
         if "result" not in answer:
             raise InvalidAnswer(
                 f"{self.uri} answered without a result, with "
@@ -131,10 +146,14 @@ class RestSession:
         *,
         query: Mapping[str, str | int] | None = None,
         body: bytes | None = None,
+        timeout: float | None = None,
     ) -> dict[str, Any]:
         url = f"{self.uri}/{quoted(path)}" + (f"?{urlencode(query)}" if query else "")
         sent = 0 if body is None else len(body)
-        connect = min(self.timeout, CONNECT_SECONDS) if sent <= SMALL else self.timeout
+        seconds = self.timeout if timeout is None else timeout
+        connect = min(seconds, CONNECT_SECONDS) if sent <= SMALL else seconds
+        if self._sockets.cancelled:
+            raise self._cancelled()
         session = self._open()
         if time.monotonic() - self._used > IDLE_SECONDS:
             session.close()
@@ -144,13 +163,17 @@ class RestSession:
                 url,
                 data=body,
                 headers=None if body is None else {"Content-Type": "application/json"},
-                timeout=(connect, self.timeout),
+                timeout=(connect, seconds),
                 allow_redirects=False,
                 verify=self._verify,
                 proxies=dict(self._proxies),
             )
         except foreign() as error:
-            raise self._errors.failure(error, sent) from self._errors.cause(error)
+            cause = self._errors.cause(error)
+            if self._sockets.cancelled:
+                raise self._cancelled() from cause
+            errors = dataclasses.replace(self._errors, timeout=seconds)
+            raise errors.failure(error, sent) from cause
         self._used = time.monotonic()
         if not 200 <= response.status_code < 300:
             raise self._errors.refusal(response, method, path)
@@ -164,6 +187,9 @@ class RestSession:
             raise InvalidAnswer(f"{self.uri} answered no object: {self._errors.text(response)}")
         return answer
 
+    def _cancelled(self) -> ConnectionLost:
+        return ConnectionLost(f"the connection to {self.uri} was cancelled")
+
     def _open(self) -> requests.Session:
         if self._session is None:
             import requests
@@ -171,7 +197,7 @@ class RestSession:
             from qframe.transports.rest_connections import Connections
 
             session = requests.Session()
-            connections = Connections(trusting=self._verify is False)
+            connections = Connections(trusting=self._verify is False, sockets=self._sockets)
             session.mount("http://", connections)
             session.mount("https://", connections)
             if self._verify is False and self.uri.startswith("https:"):

@@ -1,7 +1,11 @@
-"""The connections below a REST session: answers end in time, and trust is not warned about."""
+"""The connections below a REST session.
+
+Their answers end in time, another thread may end them, and trust is not warned about.
+"""
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import socket
@@ -11,6 +15,9 @@ from typing import Any, cast
 import requests.adapters
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, ProxyManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+from qframe.transports.sockets import LiveSockets
 
 
 class Connections(requests.adapters.HTTPAdapter):
@@ -20,11 +27,16 @@ class Connections(requests.adapters.HTTPAdapter):
     ----------
     trusting : bool
         Whether the caller asked for certificates not to be checked.
+    sockets : LiveSockets
+        Where the sockets are noted.
     """
 
-    def __init__(self, *, trusting: bool) -> None:
-        secure = _TrustingPool if trusting else _SecurePool
-        self._pools: dict[str, Any] = {"http": _PlainPool, "https": secure}
+    def __init__(self, *, trusting: bool, sockets: LiveSockets) -> None:
+        secure = _Trusting if trusting else _Secure
+        self._pools: dict[str, Any] = {
+            "http": functools.partial(_pool, HTTPConnectionPool, _Plain, sockets),
+            "https": functools.partial(_pool, HTTPSConnectionPool, secure, sockets),
+        }
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -77,11 +89,81 @@ class _Answer(http.client.HTTPResponse):
             self.fp = io.BufferedReader(_Clocked(self.fp.detach(), sock, seconds))
 
 
-class _Plain(HTTPConnection):
+class _Cancellable(HTTPConnection):
+    """A connection whose sockets are noted, while they are being connected too."""
+
+    def __init__(self, *args: Any, sockets: LiveSockets, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sockets = sockets
+        self._handle: socket.socket | None = None
+
+    def _new_conn(self) -> socket.socket:
+        """Connect with sockets that can be reached meanwhile, which urllib3 keeps to itself."""
+        try:
+            return self._reach()
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from error
+        except TimeoutError as error:
+            raise ConnectTimeoutError(self, f"no connection to {self.host} in time") from error
+        except OSError as error:
+            raise NewConnectionError(self, str(error)) from error
+
+    def _reach(self) -> socket.socket:
+        """Try the addresses of the host, one after another."""
+        failure = OSError(f"the host {self.host} has no address")
+        host = self._dns_host.strip("[]")
+        found = socket.getaddrinfo(host, self.port, type=socket.SOCK_STREAM)
+        for family, kind, protocol, _, address in found:
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:  # a system without IPv6
+                failure = error
+                continue
+            # TLS makes another socket of it, and not before it has shaken hands is that one known.
+            # A second handle on the same connection outlasts that; `connect` closes it.
+            handle = sock.dup()
+            try:
+                self._sockets.add(handle)
+                for option in self.socket_options or ():
+                    sock.setsockopt(*option)
+                if isinstance(self.timeout, (int, float)):
+                    sock.settimeout(self.timeout)
+                if self.source_address:
+                    sock.bind(self.source_address)
+                sock.connect(address)
+            except BaseException as error:
+                handle.close()
+                sock.close()
+                if not isinstance(error, OSError) or self._sockets.cancelled:
+                    raise
+                failure = error
+            else:
+                self._handle = handle
+                return sock
+        try:
+            raise failure
+        finally:
+            del failure  # which holds this frame
+
+    def connect(self) -> None:
+        try:
+            super().connect()
+            if self.sock is not None:
+                self._sockets.add(self.sock)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if self._handle is not None:
+                self._handle.close()
+                self._handle = None
+
+
+class _Plain(_Cancellable):
     response_class = _Answer
 
 
-class _Secure(HTTPSConnection):
+class _Secure(_Cancellable, HTTPSConnection):
     response_class = _Answer
 
 
@@ -93,13 +175,14 @@ class _Trusting(_Secure):
         self.is_verified = True
 
 
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
-
-
-class _TrustingPool(HTTPSConnectionPool):
-    ConnectionCls = _Trusting
+def _pool(
+    pool: type[HTTPConnectionPool],
+    connection: type[_Cancellable],
+    sockets: LiveSockets,
+    *args: Any,
+    **kwargs: Any,
+) -> HTTPConnectionPool:
+    """Make a pool of such connections."""
+    made = pool(*args, **kwargs)
+    made.ConnectionCls = functools.partial(connection, sockets=sockets)  # type: ignore[assignment]
+    return made

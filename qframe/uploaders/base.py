@@ -99,6 +99,13 @@ class BaseUploader(ABC, Generic[Body]):
     def close(self) -> None:
         """Give back sockets and handles."""
 
+    def cancel(self) -> None:
+        """Break the request that another thread is waiting in, where that can be done.
+
+        That request ends at once with `ConnectionLost`, and so does every later one.
+        """
+        return
+
     def __enter__(self) -> Self:
         return self
 

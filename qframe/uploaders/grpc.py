@@ -187,3 +187,7 @@ class GrpcBatchUploader(BaseUploader[bytes]):
     def close(self) -> None:
         """Close the connection."""
         self._channel.close()
+
+    def cancel(self) -> None:
+        """Break the request that another thread is waiting in, and refuse all later ones."""
+        self._channel.cancel()

@@ -184,3 +184,7 @@ class RestBatchUploader(BaseUploader[bytes]):
     def close(self) -> None:
         """Close the connection."""
         self._session.close()
+
+    def cancel(self) -> None:
+        """Break the request that another thread is waiting in, and refuse all later ones."""
+        self._session.cancel()
