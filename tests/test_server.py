@@ -284,9 +284,12 @@ class TestOfficialClient:
             ("us", 'Wrong input: Shard key "us" not found'),
             (None, "Wrong input: Shard key not specified"),
         ]:
-            with pytest.raises(Exception, match="Shard key") as caught:
-                client.upsert("c", batch, shard_key_selector=selector)
-            assert text in str(caught.value).replace("\\", "")
+            for write, what in ((client.upsert, batch), (client.delete, [1])):
+                with pytest.raises(Exception, match="Shard key") as caught:
+                    write("c", what, shard_key_selector=selector)
+                assert text in str(caught.value).replace("\\", "")
+        client.delete("c", [1], shard_key_selector="eu", wait=True)
+        assert client.count("c").count == 0
 
 
 class TestReplies:
@@ -323,6 +326,19 @@ class TestReplies:
             put(server, rows(VECTOR), query="")
         info = call(server, "GET", "/collections/plain").json()["result"]
         assert info["update_queue"]["length"] == 2
+
+    def test_a_deletion_waits_its_turn(self, server: LocalServer) -> None:
+        """A deletion stands in the queue like an upsert, and is told when its time is over."""
+        server.faults(["apply_late:1.3"])
+        put(server, rows(VECTOR), query="")
+        nobody = {"filter": {"must": [{"has_id": [99]}]}}
+        for expected in ("wait_timeout", "completed"):
+            path = "/collections/plain/points/delete?wait=true&timeout=1"
+            answer = call(server, "POST", path, json=nobody)
+            assert answer.json()["result"]["status"] == expected
+        assert count(server) == 1
+        refused = call(server, "POST", path, json={"points": []})
+        assert error(refused) == (400, "Bad request: Empty update request")
 
     def test_columns(self, server: LocalServer) -> None:
         """The columnar form stores named columns row by row."""
@@ -927,6 +943,29 @@ class TestFaults:
         assert reply.result.status == proto.UpdateStatus.WaitTimeout
         put(server, rows(VECTOR))
         assert count(server) == 2
+
+    def test_lose(self, server: LocalServer) -> None:
+        """What is found wrong when it is applied was acknowledged, unless somebody waited."""
+        server.faults(["lose*2"])
+        assert put(server, rows(VECTOR), query="").json()["result"]["status"] == "acknowledged"
+        status, text = error(put(server, rows(VECTOR)))
+        assert (status, text.partition(":")[0]) == (400, "Wrong input")
+        assert count(server) == 0
+        info = call(server, "GET", "/collections/plain").json()["result"]
+        assert (info["status"], info["optimizer_status"]) == ("green", "ok")
+
+    @pytest.mark.parametrize(
+        ("fault", "stored", "optimizer"), [("red", 0, "ok"), ("red:oops", 1, {"error": "oops"})]
+    )
+    def test_red(self, server: LocalServer, fault: str, stored: int, optimizer: Any) -> None:
+        """A collection turns red when an operation fails, and when the optimiser does."""
+        server.faults([fault])
+        put(server, rows(VECTOR), query="")
+        nobody = {"filter": {"must": [{"has_id": [99]}]}}
+        assert call(server, "POST", "/collections/plain/points/delete?wait=true", json=nobody).ok
+        assert count(server) == stored
+        info = call(server, "GET", "/collections/plain").json()["result"]
+        assert (info["status"], info["optimizer_status"]) == ("red", optimizer)
 
     @pytest.mark.parametrize(("fault", "stored"), [("drop_before", 0), ("drop_after", 1)])
     def test_drops(

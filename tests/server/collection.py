@@ -38,7 +38,7 @@ DEFAULT_TIMEOUT = 60.0
 class Job:
     operation: edge.UpdateOperation
     done: Future[None]
-    hold: float
+    writing: Writing
 
 
 class Collection:
@@ -64,6 +64,8 @@ class Collection:
         self._submitting = threading.Lock()
         self._ending = threading.Event()
         self._deleted = False
+        # None is green; empty is red for an operation, and otherwise for the optimiser.
+        self._red: str | None = None
         self._worker = threading.Thread(target=self._work, name=f"apply {name}", daemon=True)
         self._save()
         self._worker.start()
@@ -114,6 +116,10 @@ class Collection:
         self, selector: models.PointsSelector, writing: Writing
     ) -> models.UpdateResult:
         self._strict_mode.check_timeout(writing.timeout)
+        if isinstance(selector, models.PointIdsList) and not selector.points:
+            raise Refusal(Kind.BAD_REQUEST, "Empty update request")
+        self._check_shard_key(selector.shard_key)
+        self._strict_mode.take_tokens(1)
         return self._submit(delete_operation(selector), writing)
 
     def create_index(
@@ -175,7 +181,7 @@ class Collection:
     # The queue
 
     def _submit(self, operation: edge.UpdateOperation, writing: Writing) -> models.UpdateResult:
-        job = Job(operation, Future(), writing.hold)
+        job = Job(operation, Future(), writing)
         with self._submitting:
             if self._deleted:
                 raise self._gone()
@@ -196,15 +202,24 @@ class Collection:
             if self._deleted:
                 job.done.set_exception(self._gone())
                 continue
-            if job.hold:
-                self._ending.wait(job.hold)
+            if job.writing.hold:
+                self._ending.wait(job.writing.hold)
             try:
-                self._shard.apply(job.operation)
+                self._apply(job)
             except Refusal as error:
                 # Whoever waits is told; with wait=false nobody ever learns of it.
                 job.done.set_exception(error)
             else:
                 job.done.set_result(None)
+
+    def _apply(self, job: Job) -> None:
+        if job.writing.lose:
+            raise Refusal(Kind.WRONG_INPUT, "Not existing vector name error: a fault on demand")
+        if job.writing.red is not None:
+            self._red = job.writing.red
+            if not self._red:
+                raise Refusal(Kind.SERVICE, "a fault on demand")
+        self._shard.apply(job.operation)
 
     def _gone(self) -> Refusal:
         return Refusal(Kind.NOT_FOUND, f"Collection `{self.name}` doesn't exist!")
@@ -226,13 +241,20 @@ class Collection:
     def info(self) -> models.CollectionInfo:
         shard = self._shard.info()
         return models.CollectionInfo(
-            status=models.CollectionStatus.GREEN,
-            optimizer_status=models.OptimizersStatusOneOf.OK,
+            status=(
+                models.CollectionStatus.GREEN if self._red is None else models.CollectionStatus.RED
+            ),
+            optimizer_status=(
+                models.OptimizersStatusOneOf1(error=self._red)
+                if self._red
+                else models.OptimizersStatusOneOf.OK
+            ),
             indexed_vectors_count=shard.indexed_vectors_count,
             points_count=self._points_count(),
             segments_count=shard.segments_count,
             config=definitions.config(self._definition),
             payload_schema=payload_schema(shard),
+            # The one that is being applied is not counted, as in the real server.
             update_queue=models.UpdateQueueInfo(length=self._queue.qsize()),
             created_at=datetime.fromisoformat(self._created_at),
         )

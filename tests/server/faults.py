@@ -7,6 +7,10 @@
 ``delay[:S]``               the request is served after S (0.2) seconds
 ``apply_late[:S]``          the request is queued as usual and applied after S (0.2) seconds
 ``wait_timeout[:S]``        200 / OK with status ``wait_timeout``, applied S (0.2) seconds later
+``lose``                    the request is queued as usual and found wrong when it is applied
+``red``                     the request is queued as usual and fails when it is applied; the
+                            collection is red from then on, until a restart
+``red:TEXT``                the request is served; then the optimiser fails with TEXT, the same way
 ``bad_request``             400 / INVALID_ARGUMENT
 ``unauthenticated``         401 / UNAUTHENTICATED, plain text
 ``forbidden``               403 / PERMISSION_DENIED
@@ -69,9 +73,9 @@ _REFUSALS = {
     "unavailable": (Kind.UNAVAILABLE, "a fault on demand"),
     "insufficient_storage": (Kind.INSUFFICIENT_STORAGE, "a fault on demand"),
 }
-_RETRY_AFTER = {"rate_limit", "unavailable"}
 _TIMED = {"delay", "apply_late", "wait_timeout"}
-_KNOWN = {"rate_limit", "drop_before", "drop_after", "garbage", *_TIMED, *_REFUSALS}
+_TEXTED = {"rate_limit", "unavailable", "red"}
+_KNOWN = {"lose", "drop_before", "drop_after", "garbage", *_TEXTED, *_TIMED, *_REFUSALS}
 _SPEC = re.compile(r"(?P<name>[a-z_]+)(?::(?P<argument>.*?))?(?:\*(?P<times>\d+))?")
 
 
@@ -95,6 +99,10 @@ class Fault:
                 return apply(replace(writing, hold=self.seconds()))
             case "wait_timeout":
                 return apply(replace(writing, wait=True, timeout=0, hold=self.seconds()))
+            case "lose":
+                return apply(replace(writing, lose=True))
+            case "red":
+                return apply(replace(writing, red=self.argument or ""))
             case "drop_before":
                 raise Dropped
             case "drop_after":
@@ -210,6 +218,6 @@ def _parse(spec: str) -> list[Fault]:
     fault = Fault(spec.partition("*")[0], found["name"], found["argument"])
     if fault.name in _TIMED:
         fault.seconds()
-    elif fault.argument is not None and fault.name not in _RETRY_AFTER:
+    elif fault.argument is not None and fault.name not in _TEXTED:
         raise ValueError(f"{fault.name!r} takes no argument")
     return [fault] * int(found["times"] or 1)

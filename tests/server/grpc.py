@@ -95,6 +95,7 @@ class Points(proto.PointsServicer):
 
     def Delete(self, request: Any, call: Call) -> Any:
         selector = GrpcToRest.convert_points_selector(request.points)
+        selector.shard_key = protobuf.read_shard_key(request)
         collection = self._app.store[request.collection_name]
         return _done(collection.delete_points(selector, protobuf.read_writing(request)), call)
 

@@ -15,8 +15,12 @@ class Writing:
     wait: bool = False
     ordering: str = "weak"
     timeout: float | None = None
-    # Seconds that the apply thread sleeps first; only a fault asks for it.
+    # What only a fault asks for: seconds that the apply thread sleeps first; whether it is to find
+    # the operation wrong; and what the optimiser fails with afterwards, or, if that is empty, the
+    # operation itself.
     hold: float = 0.0
+    lose: bool = False
+    red: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
