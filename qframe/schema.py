@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from qframe.errors import InputError
 from qframe.points import VectorKind
@@ -93,6 +93,14 @@ class CollectionInfo:
         Strict mode's: seconds that a request may name.
     custom_sharding : bool
         Whether every write must name a shard key.
+    status : str or None
+        ``green``; ``yellow`` or ``grey`` while it is to be optimised, which changes no content;
+        ``red`` where a write or the optimiser failed. None where nobody tells.
+    optimizer_error : str or None
+        What the optimiser failed with.
+    queue_length : int or None
+        Writes that are acknowledged and wait for being applied; those at work are not counted.
+        None where nobody tells, as before Qdrant 1.17.
     """
 
     name: str
@@ -103,9 +111,21 @@ class CollectionInfo:
     write_rate_limit: int | None = None
     max_timeout: int | None = None
     custom_sharding: bool = False
+    status: str | None = None
+    optimizer_error: str | None = None
+    queue_length: int | None = None
 
 
-def strict_limits(strict: Mapping[str, Any]) -> dict[str, int]:
+class StrictLimits(TypedDict, total=False):
+    """The limits of strict mode, as `CollectionInfo` has them."""
+
+    max_batch_points: int
+    max_points: int
+    write_rate_limit: int
+    max_timeout: int
+
+
+def strict_limits(strict: Mapping[str, Any]) -> StrictLimits:
     """Return the limits of strict mode that are in force, by the attributes of `CollectionInfo`.
 
     Parameters
@@ -128,7 +148,10 @@ def strict_limits(strict: Mapping[str, Any]) -> dict[str, int]:
     }
     if strict.get("enabled") is not True:
         return {}
-    return {ours: strict[name] for ours, name in names.items() if isinstance(strict.get(name), int)}
+    found = {
+        ours: strict[name] for ours, name in names.items() if isinstance(strict.get(name), int)
+    }
+    return cast(StrictLimits, found)
 
 
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -417,3 +417,23 @@ def test_keys() -> None:
             with pytest.raises(errors.AuthenticationError) as caught:
                 store.count("c")
             assert "not-the-key" not in f"{caught.value!r} {store!r}"
+
+
+# ---- Settling ----
+
+
+def test_settling_deletes_nothing(filled: GrpcStore) -> None:
+    """Waiting for writes leaves the points as they are."""
+    before = filled.count("c")
+    assert filled.settle("c", 1.0) is True
+    assert filled.count("c") == before > 0
+    with pytest.raises(errors.CollectionNotFound):
+        filled.settle("absent", 1.0)
+
+
+def test_the_state_of_a_collection(store: GrpcStore) -> None:
+    """A new collection is green and nothing is queued."""
+    store.create("c", _schema())
+    info = store.describe("c")
+    assert info is not None
+    assert (info.status, info.optimizer_error, info.queue_length) == ("green", None, 0)

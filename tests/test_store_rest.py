@@ -361,3 +361,44 @@ def test_no_secret_is_shown() -> None:
     """The store's repr is its address only."""
     store = RestStore("http://localhost:6333", api_key="secret", headers={"X-A": "hidden"})
     assert repr(store) == "RestStore('http://localhost:6333')"
+
+
+# ---- Settling ----
+
+
+def test_settling_deletes_nothing(filled: RestStore) -> None:
+    """Waiting for writes leaves the points as they are."""
+    assert filled.settle("mixed", 1.0) is True
+    assert filled.count("mixed") == 3
+    with pytest.raises(errors.CollectionNotFound):
+        filled.settle("absent", 1.0)
+
+
+def test_what_becomes_of_a_write_that_waits() -> None:
+    """A write that is still queued is no error; an answer that is none of Qdrant's is one."""
+    said = [{"status": "wait_timeout"}, {"status": "clock_rejected"}, {"status": "lost"}, {}]
+    answers = {f"delete?wait=true&timeout={n}": {"result": one} for n, one in enumerate(said, 1)}
+    with _answering(**answers) as store:
+        assert store.settle("c", 1.9) is False
+        with pytest.raises(errors.ServerError, match="clock"):
+            store.settle("c", 2)
+        with pytest.raises(errors.InvalidAnswer, match="'lost'"):
+            store.settle("c", 3)
+        with pytest.raises(errors.InvalidAnswer):
+            store.settle("c", 4)
+
+
+def test_the_state_of_a_collection() -> None:
+    """The state, what the optimiser failed with and the length of the queue are told if known."""
+    config = {"params": {"vectors": {"size": 2, "distance": "Dot"}}}
+    failed = {"optimizer_status": {"error": "no space"}, "update_queue": {"length": 7}}
+    for said, expected in (
+        ({"status": "red", **failed}, ("red", "no space", 7)),
+        ({"status": "yellow", "optimizer_status": "ok"}, ("yellow", None, None)),
+        ({}, (None, None, None)),
+    ):
+        answers = {"c": {"result": {"config": config, **said}}, "count": {"result": {"count": 1}}}
+        with _answering(**answers) as store:
+            info = store.describe("c")
+        assert info is not None
+        assert (info.status, info.optimizer_error, info.queue_length) == expected

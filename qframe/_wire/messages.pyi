@@ -358,6 +358,26 @@ class UpsertPoints(_message.Message):
     update_mode: UpdateMode
     def __init__(self, collection_name: _Optional[str] = ..., wait: _Optional[bool] = ..., points: _Optional[_Iterable[_Union[PointStruct, _Mapping[str, object]]]] = ..., ordering: _Optional[_Union[WriteOrdering, _Mapping[str, object]]] = ..., shard_key_selector: _Optional[_Union[ShardKeySelector, _Mapping[str, object]]] = ..., update_filter: _Optional[_Union[Filter, _Mapping[str, object]]] = ..., timeout: _Optional[int] = ..., update_mode: _Optional[_Union[UpdateMode, str]] = ...) -> None: ...
 
+class PointsSelector(_message.Message):
+    __slots__ = ("filter",)
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping[str, object]]] = ...) -> None: ...
+
+class DeletePoints(_message.Message):
+    __slots__ = ("collection_name", "wait", "points", "shard_key_selector", "timeout")
+    COLLECTION_NAME_FIELD_NUMBER: _ClassVar[int]
+    WAIT_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    SHARD_KEY_SELECTOR_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    collection_name: str
+    wait: bool
+    points: PointsSelector
+    shard_key_selector: ShardKeySelector
+    timeout: int
+    def __init__(self, collection_name: _Optional[str] = ..., wait: _Optional[bool] = ..., points: _Optional[_Union[PointsSelector, _Mapping[str, object]]] = ..., shard_key_selector: _Optional[_Union[ShardKeySelector, _Mapping[str, object]]] = ..., timeout: _Optional[int] = ...) -> None: ...
+
 class UpdateResult(_message.Message):
     __slots__ = ("operation_id", "status")
     OPERATION_ID_FIELD_NUMBER: _ClassVar[int]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +13,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from qframe.errors import InvalidAnswer, ServerError
 from qframe.schema import DISTANCES, CollectionInfo, CollectionSchema, VectorSchema
+from qframe.write import ShardKey
 
 PointId = int | str
 
 __all__ = [
     "DISTANCES",
+    "GRACE",
     "CollectionInfo",
     "CollectionSchema",
     "Page",
@@ -26,6 +31,9 @@ __all__ = [
     "StoredPoint",
     "StoredVector",
     "VectorSchema",
+    "nothing",
+    "settled",
+    "whole_seconds",
 ]
 
 SparseValue = tuple[NDArray[np.uint32], NDArray[np.float32]]
@@ -104,6 +112,25 @@ class Store(ABC):
         """Count the points exactly."""
 
     @abstractmethod
+    def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:
+        """Wait until everything that was acknowledged before is applied.
+
+        Parameters
+        ----------
+        collection : str
+        seconds : float
+            How long the server is to wait. It counts whole seconds, and one at the least.
+        shard_key : str, int, list of them, or None
+            Whose writes are waited for, in a collection with custom sharding; such a server refuses
+            a write that names none.
+
+        Returns
+        -------
+        bool
+            False where some of it was still queued after this time.
+        """
+
+    @abstractmethod
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, with_vectors: bool
     ) -> list[StoredPoint]:
@@ -141,3 +168,70 @@ class Store(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+# ---- Settling: the same write in every transport ----
+
+GRACE = 5.0
+"""Seconds that the client waits longer than the server is to wait, so that it hears of the end of
+that time instead of giving up at the same moment."""
+
+
+def nothing() -> str:
+    """Return the id of a point that nobody has.
+
+    A write that waits is answered after everything that stood before it in the queue of its shard.
+    To stand behind all writes it has to reach the queues of all shards. Deleting by ids reaches the
+    shards that these would be in, and a list without any is refused; deleting by a filter reaches
+    all of them, or all of a shard key (lib/collection/src/shards/shard_holder/mod.rs, Qdrant 1.19).
+    This id in a filter deletes nothing, needs no index that strict mode might ask for, costs one
+    token of a rate limit, and wants no other permission than writing points does. A UUID of version
+    4 is new: someone else's point has it with a probability of 2**-122.
+    """
+    return str(uuid.uuid4())
+
+
+def whole_seconds(seconds: float) -> int:
+    """Return seconds as a server counts them.
+
+    Examples
+    --------
+    >>> whole_seconds(2.9), whole_seconds(0.1)
+    (2, 1)
+    """
+    return max(1, math.floor(seconds))
+
+
+def settled(status: str) -> bool:
+    """Read the status of a write that waited.
+
+    Parameters
+    ----------
+    status : str
+        As REST or as gRPC spells it.
+
+    Returns
+    -------
+    bool
+
+    Raises
+    ------
+    ServerError
+        Where the server did not queue the write.
+    InvalidAnswer
+        For a status that is none.
+
+    Examples
+    --------
+    >>> settled("completed"), settled("WaitTimeout")
+    (True, False)
+    """
+    match status.replace("_", "").lower():
+        case "completed":
+            return True
+        case "waittimeout" | "acknowledged":
+            return False
+        case "clockrejected":
+            # A server repeats such a write by itself and reports a failure instead.
+            raise ServerError("the server rejected the clock of a write")
+    raise InvalidAnswer(f"the server answered a write with the status {status!r}, which is unknown")

@@ -17,6 +17,7 @@ from qframe.stores.edge_config import edge_config
 from qframe.transports.edge_handle import engine
 from qframe.transports.embedded import Shard, create_shard, delete_shard, open_shard
 from qframe.transports.shard_files import ShardFiles
+from qframe.write import ShardKey
 
 T = TypeVar("T")
 
@@ -93,6 +94,10 @@ class EmbeddedStore(Store):
         """Count the points exactly."""
         request = engine().CountRequest(exact=True)
         return int(self._call(collection, "count", lambda handle: handle.count(request)))
+
+    def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:
+        """Return True: every write is applied when it returns."""
+        return True
 
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, with_vectors: bool

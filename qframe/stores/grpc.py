@@ -14,6 +14,7 @@ from qframe.errors import CollectionNotFound, InvalidAnswer
 from qframe.points import VectorKind
 from qframe.schema import strict_limits
 from qframe.stores.base import (
+    GRACE,
     CollectionInfo,
     CollectionSchema,
     Page,
@@ -22,11 +23,22 @@ from qframe.stores.base import (
     StoredPoint,
     StoredVector,
     VectorSchema,
+    nothing,
+    settled,
+    whole_seconds,
 )
 from qframe.transports.grpc import GrpcChannel
+from qframe.write import ShardKey
 
 _NO_SETTINGS = ("collection_name", "vectors_config", "sparse_vectors_config", "timeout")
 """Fields of CreateCollection that do not come from a schema's settings."""
+
+_STATUSES: Mapping[int, str] = {
+    wire.Green: "green",
+    wire.Yellow: "yellow",
+    wire.Red: "red",
+    wire.Grey: "grey",
+}
 
 
 class GrpcStore(Store):
@@ -108,6 +120,11 @@ class GrpcStore(Store):
             points,
             **strict_limits(read_settings(config.strict_mode_config)),
             custom_sharding=config.params.sharding_method == wire.Custom,
+            status=_STATUSES.get(reply.result.status),
+            optimizer_error=reply.result.optimizer_status.error or None,
+            queue_length=(
+                reply.result.update_queue.length if reply.result.HasField("update_queue") else None
+            ),
         )
 
     def create(self, collection: str, schema: CollectionSchema) -> None:
@@ -145,6 +162,22 @@ class GrpcStore(Store):
             wire.CountResponse,
         )
         return reply.result.count
+
+    def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:
+        """Wait until everything that was acknowledged before is applied.
+
+        It deletes by a filter that fits no point, as `nothing` says.
+        """
+        wait = whole_seconds(seconds)
+        request = wire.DeletePoints(collection_name=collection, wait=True, timeout=wait)
+        request.points.filter.must.add().has_id.has_id.append(write_id(nothing()))
+        if shard_key is not None:
+            keys = shard_key if isinstance(shard_key, list) else [shard_key]
+            request.shard_key_selector.shard_keys.extend(map(_write_shard_key, keys))
+        reply = self._channel.call(
+            "/qdrant.Points/Delete", request, wire.PointsOperationResponse, timeout=wait + GRACE
+        )
+        return settled(wire.UpdateStatus.Name(reply.result.status))
 
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, with_vectors: bool
@@ -250,6 +283,10 @@ def _write_schema(params: wire.VectorParams, name: str, schema: VectorSchema) ->
         params.multivector_config.comparator = wire.MaxSim
     where = f"vector {name!r}" if name else "the vector"
     write_settings(params, schema.settings, where, apart=("size", "distance"))
+
+
+def _write_shard_key(key: str | int) -> wire.ShardKey:
+    return wire.ShardKey(keyword=key) if isinstance(key, str) else wire.ShardKey(number=key)
 
 
 # ---- Points ----

@@ -10,6 +10,7 @@ from qframe.errors import CollectionExists, InvalidAnswer, QframeError, ServerUn
 from qframe.retry import Retry
 from qframe.schema import CollectionInfo, CollectionSchema
 from qframe.stores.base import Page, PointId, Store, StoredPoint, StoredVector
+from qframe.write import ShardKey
 
 T = TypeVar("T")
 
@@ -82,6 +83,13 @@ class PatientStore(Store):
     def count(self, collection: str) -> int:
         """Count the points exactly."""
         return self._persist(lambda: self._store.count(collection))
+
+    def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:
+        """Wait until everything that was acknowledged before is applied; never repeated.
+
+        Whoever settles has a patience of his own, and asks again by himself.
+        """
+        return self._store.settle(collection, seconds, shard_key=shard_key)
 
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, with_vectors: bool

@@ -13,8 +13,19 @@ from qframe.encoding.json import dumps
 from qframe.errors import CollectionExists, CollectionNotFound, InvalidAnswer, InvalidRequest
 from qframe.points import VectorKind
 from qframe.schema import CollectionInfo, CollectionSchema, VectorSchema, strict_limits
-from qframe.stores.base import Page, PointId, Store, StoredPoint, StoredVector
+from qframe.stores.base import (
+    GRACE,
+    Page,
+    PointId,
+    Store,
+    StoredPoint,
+    StoredVector,
+    nothing,
+    settled,
+    whole_seconds,
+)
 from qframe.transports.rest import RestSession
+from qframe.write import ShardKey
 
 MAX_SIM = {"comparator": "max_sim"}
 
@@ -84,6 +95,9 @@ class RestStore(Store):
                 points,
                 **strict_limits(config.get("strict_mode_config") or {}),
                 custom_sharding=params.get("sharding_method") == "custom",
+                status=info.get("status"),
+                optimizer_error=_optimizer_error(info.get("optimizer_status")),
+                queue_length=(info.get("update_queue") or {}).get("length"),
             )
 
     def create(self, collection: str, schema: CollectionSchema) -> None:
@@ -115,6 +129,25 @@ class RestStore(Store):
         result = self._ask(collection, "count", {"exact": True})
         with self._readable():
             return int(result["count"])
+
+    def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:
+        """Wait until everything that was acknowledged before is applied.
+
+        It deletes by a filter that fits no point, as `nothing` says.
+        """
+        wait = whole_seconds(seconds)
+        wanted: dict[str, Any] = {"filter": {"must": [{"has_id": [nothing()]}]}}
+        if shard_key is not None:
+            wanted["shard_key"] = shard_key
+        result = self._session.request(
+            "POST",
+            ("collections", collection, "points", "delete"),
+            query={"wait": "true", "timeout": wait},
+            body=dumps(wanted),
+            timeout=wait + GRACE,
+        )
+        with self._readable():
+            return settled(result["status"])
 
     def retrieve(
         self, collection: str, ids: Sequence[PointId], *, with_vectors: bool
@@ -197,6 +230,10 @@ def _read_schema(vector: Mapping[str, Any]) -> VectorSchema:
         vector["distance"].lower(),
         {name: value for name, value in vector.items() if name not in ("size", "distance")},
     )
+
+
+def _optimizer_error(status: Any) -> str | None:
+    return status.get("error") if isinstance(status, dict) else None
 
 
 def _creation(schema: CollectionSchema) -> dict[str, Any]:
