@@ -13,6 +13,7 @@ in the direction that the data takes::
               -> pool           workers in threads or processes, fed lazily
                    uploaders/     encode a batch once, send it, Retry decides: rest, grpc, embedded
               -> sending        results -> report, progress, errors
+              -> barrier        acknowledged -> applied, or why that is not certain
 
     points       the columns and blocks that go between them
     encoding/    blocks -> bytes: protobuf, json; and how wide they may become
@@ -24,7 +25,7 @@ in the direction that the data takes::
 
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
 write, report, retry, batches <- mapping, encoding <- transports <- uploaders, stores <- connection
-<- processes <- pool, progress <- target, sending <- upload, read <- accessor. REST, gRPC and the
+<- processes <- pool, progress <- barrier, target, sending <- upload, read <- accessor. REST, gRPC and the
 embedded engine never meet.
 """
 

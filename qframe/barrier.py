@@ -1,0 +1,176 @@
+"""Making sure that what was acknowledged is applied."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qframe.errors import QframeError
+from qframe.schema import CollectionInfo
+from qframe.stores.base import Store
+from qframe.write import ShardKey
+
+ROUND = 30.0
+"""Seconds that one request waits at the most: proxies on the way end those of a minute, and when
+the server goes away meanwhile, it is noticed after this time."""
+
+FIRST_PAUSE = 0.1
+LAST_PAUSE = 2.0
+"""Seconds between two requests; a pause is twice the one before it."""
+
+LATER = (
+    "df.qdrant.verify(…) later tells which points are there, and the same upload with its journal "
+    "goes on from here"
+)
+WHICH = "df.qdrant.verify(…) tells which"
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Why it is not certain, and whether asking again may help."""
+
+    text: str
+    may_pass: bool = False
+
+
+def pass_barrier(
+    store: Store,
+    collection: str,
+    *,
+    exactly: int | None,
+    at_least: int | None,
+    patience: float,
+    shard_key: ShardKey | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> str | None:
+    """Wait until everything that was acknowledged before is applied, and count.
+
+    A server that acknowledges a write has it in its log and in the queue of a shard. It still may
+    fail to apply it, and tells nobody. So this waits behind all queues, and then looks whether the
+    points are there.
+
+    Parameters
+    ----------
+    store : Store
+    collection : str
+    exactly : int or None
+        Points that the collection must have.
+    at_least : int or None
+        Points that it must not have fewer than.
+    patience : float
+        Seconds after which no request is made any more. Each of them may take `ROUND` seconds, or
+        the time that the store gives to its requests.
+    shard_key : str, int, list of them, or None
+        That of the writes, in a collection with custom sharding.
+    clock, sleep : callable
+        Give and wait seconds.
+
+    Returns
+    -------
+    str or None
+        None where everything is applied, or a sentence that says why this is not certain. No error
+        of a transport is raised.
+    """
+    until = clock() + patience
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            doubt = _attempt(store, collection, exactly, at_least, until - clock(), shard_key)
+        except QframeError as error:
+            doubt = _Doubt(
+                "whether all acknowledged points are applied could not be found out "
+                f"({type(error).__name__}: {error}); {LATER}",
+                may_pass=error.transient,
+            )
+            pause = max(pause, error.retry_after or 0.0)
+        if doubt is None:
+            return None
+        if not doubt.may_pass or clock() + pause >= until:
+            return doubt.text
+        sleep(pause)
+        pause = min(2 * pause, LAST_PAUSE)
+
+
+def _attempt(
+    store: Store,
+    collection: str,
+    exactly: int | None,
+    at_least: int | None,
+    left: float,
+    shard_key: ShardKey | None,
+) -> _Doubt | None:
+    """Wait once, and look."""
+    info = store.describe(collection)
+    if info is None:
+        return _gone(collection)
+    if info.status == "red":
+        return _red(info)
+    seconds = min(ROUND, left)
+    if info.max_timeout is not None:
+        seconds = min(seconds, info.max_timeout)
+    is_settled = store.settle(collection, seconds, shard_key=shard_key)
+    # What is told now, the count included, is newer than the answer.
+    info = store.describe(collection)
+    if info is None:
+        return _gone(collection)
+    # Yellow and grey are not waited for: they tell of optimising, which moves points and changes
+    # none (lib/collection/src/shards/local_shard/mod.rs, local_shard_status, in Qdrant 1.19).
+    if info.status == "red":
+        return _red(info)
+    if not is_settled:
+        return _Doubt(_queued(info), may_pass=True)
+    return _count(info, exactly, at_least)
+
+
+def _gone(collection: str) -> _Doubt:
+    return _Doubt(f"collection {collection!r} is not there any more, and its points are gone")
+
+
+def _red(info: CollectionInfo) -> _Doubt:
+    reason = (
+        f"its optimiser failed: {info.optimizer_error}"
+        if info.optimizer_error
+        else "a write failed in the server, whose log says why"
+    )
+    return _Doubt(
+        f"collection {info.name!r} is in the state red ({reason}), so acknowledged points may be "
+        f"missing; {WHICH}"
+    )
+
+
+def _queued(info: CollectionInfo) -> str:
+    # The length leaves out what is being applied at this moment, and counts the write that waits.
+    match info.queue_length:
+        case None:
+            queued = "some writes are"
+        case 0 | 1:
+            queued = "the last write is"
+        case length:
+            queued = f"{length:,} writes are"
+    return f"{queued} still queued in the server, which goes on applying them; {LATER}"
+
+
+def _count(info: CollectionInfo, exactly: int | None, at_least: int | None) -> _Doubt | None:
+    """Compare the points that are there with those that must be."""
+    least = max((number for number in (exactly, at_least) if number is not None), default=0)
+    if info.points < least:
+        missing = least - info.points
+        verb = "point is" if missing == 1 else "points are"
+        return _Doubt(
+            f"{missing:,} {verb} missing: collection {info.name!r} has {info.points:,} of the "
+            f"{least:,} that were acknowledged or there before; a server drops what it cannot "
+            "apply, and says so in its log only, unless somebody else deleted points meanwhile; "
+            f"{WHICH}",
+            # What is queued now came after the writes that were waited for: nothing to wait for,
+            # unless a replica that lags behind the others was the one to count.
+            may_pass=bool(info.queue_length),
+        )
+    if exactly is not None and info.points > exactly:
+        return _Doubt(
+            f"collection {info.name!r} has {info.points:,} points, which is more than the "
+            f"{exactly:,} that were acknowledged or there before: somebody else writes to it, and "
+            "its count does not show whether all of these are there; df.qdrant.verify(…) does"
+        )
+    return None
