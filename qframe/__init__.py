@@ -9,10 +9,13 @@ in the direction that the data takes::
                    payload        columns -> keys; values: the one conversion table
                    records        the same for a stream of records
               -> target         the collection: what it must be like, and making it
+              -> resume         what earlier runs brought in, by a report or a journal
+                   fingerprint    what the frame was, to tell what has changed
               -> batches        row ranges, cut by count and by encoded bytes
-              -> pool           workers in threads or processes, fed lazily
-                   uploaders/     encode a batch once, send it, Retry decides: rest, grpc, embedded
-              -> sending        results -> report, progress, errors
+              -> pool           threads, each with a worker of its own, here or in another process
+                   uploaders/     delivery: send, wait, send again, halve what is refused
+                                  rest, grpc, embedded: points -> body -> answer
+              -> sending        results -> journal, progress, report, errors
               -> barrier        acknowledged -> applied, or why that is not certain
 
     points       the columns and blocks that go between them
@@ -24,9 +27,9 @@ in the direction that the data takes::
     version
 
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
-write, report, retry, batches <- mapping, encoding <- transports <- uploaders, stores <- connection
-<- processes <- pool, progress <- barrier, target, sending <- upload, read <- accessor. REST, gRPC and the
-embedded engine never meet.
+write, report, retry, batches <- fingerprint, mapping, encoding <- transports <- uploaders, stores,
+journal <- connection <- processes <- pool, progress <- barrier, target, sending <- resume, read <-
+upload <- accessor. REST, gRPC and the embedded engine never meet.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -48,6 +51,7 @@ from qframe.errors import (
     InvalidRequest,
     JournalError,
     PermissionDenied,
+    PointsLost,
     QframeError,
     RateLimited,
     RequestTimeout,
@@ -121,6 +125,7 @@ __all__ = [
     "JournalError",
     "ParallelWorkerPool",
     "PermissionDenied",
+    "PointsLost",
     "ProgressEvent",
     "QdrantAccessor",
     "QframeError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -45,7 +46,9 @@ class QdrantAccessor:
         workers: int | None = None,
         worker_kind: Kind = "thread",
         order: Order = "unordered",
+        batch_timeout: float | None = 600.0,
         wait: bool = False,
+        barrier: bool = True,
         ordering: str | None = None,
         shard_key: ShardKey | None = None,
         update_mode: str | None = None,
@@ -54,6 +57,8 @@ class QdrantAccessor:
         on_error: Literal["raise", "collect"] = "raise",
         bad_rows: Literal["raise", "skip"] = "raise",
         missing: Literal["null", "drop"] = "null",
+        journal: str | os.PathLike[str] | None = None,
+        resume: pd.DataFrame | None = None,
         progress: Progress = "auto",
     ) -> pd.DataFrame:
         return _upload.upload(
@@ -71,7 +76,9 @@ class QdrantAccessor:
             workers=workers,
             worker_kind=worker_kind,
             order=order,
+            batch_timeout=batch_timeout,
             wait=wait,
+            barrier=barrier,
             ordering=ordering,
             shard_key=shard_key,
             update_mode=update_mode,
@@ -80,6 +87,8 @@ class QdrantAccessor:
             on_error=on_error,
             bad_rows=bad_rows,
             missing=missing,
+            journal=journal,
+            resume=resume,
             progress=progress,
         )
 

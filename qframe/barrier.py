@@ -27,11 +27,22 @@ WHICH = "df.qdrant.verify(…) tells which"
 
 
 @dataclass(frozen=True, slots=True)
-class _Doubt:
-    """Why it is not certain, and whether asking again may help."""
+class Doubt:
+    """Why it is not certain that everything is applied.
+
+    Attributes
+    ----------
+    text : str
+        A sentence.
+    may_pass : bool
+        Whether asking again may help.
+    is_loss : bool
+        Whether points are missing, or a write is known to have failed.
+    """
 
     text: str
     may_pass: bool = False
+    is_loss: bool = False
 
 
 def pass_barrier(
@@ -44,7 +55,7 @@ def pass_barrier(
     shard_key: ShardKey | None = None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
-) -> str | None:
+) -> Doubt | None:
     """Wait until everything that was acknowledged before is applied, and count.
 
     A server that acknowledges a write has it in its log and in the queue of a shard. It still may
@@ -69,9 +80,8 @@ def pass_barrier(
 
     Returns
     -------
-    str or None
-        None where everything is applied, or a sentence that says why this is not certain. No error
-        of a transport is raised.
+    Doubt or None
+        None where everything is applied. No error of a transport is raised.
     """
     until = clock() + patience
     pause = FIRST_PAUSE
@@ -79,7 +89,7 @@ def pass_barrier(
         try:
             doubt = _attempt(store, collection, exactly, at_least, until - clock(), shard_key)
         except QframeError as error:
-            doubt = _Doubt(
+            doubt = Doubt(
                 "whether all acknowledged points are applied could not be found out "
                 f"({type(error).__name__}: {error}); {LATER}",
                 may_pass=error.transient,
@@ -88,7 +98,7 @@ def pass_barrier(
         if doubt is None:
             return None
         if not doubt.may_pass or clock() + pause >= until:
-            return doubt.text
+            return doubt
         sleep(pause)
         pause = min(2 * pause, LAST_PAUSE)
 
@@ -100,7 +110,7 @@ def _attempt(
     at_least: int | None,
     left: float,
     shard_key: ShardKey | None,
-) -> _Doubt | None:
+) -> Doubt | None:
     """Wait once, and look."""
     info = store.describe(collection)
     if info is None:
@@ -120,23 +130,26 @@ def _attempt(
     if info.status == "red":
         return _red(info)
     if not is_settled:
-        return _Doubt(_queued(info), may_pass=True)
+        return Doubt(_queued(info), may_pass=True)
     return _count(info, exactly, at_least)
 
 
-def _gone(collection: str) -> _Doubt:
-    return _Doubt(f"collection {collection!r} is not there any more, and its points are gone")
+def _gone(collection: str) -> Doubt:
+    return Doubt(
+        f"collection {collection!r} is not there any more, and its points are gone", is_loss=True
+    )
 
 
-def _red(info: CollectionInfo) -> _Doubt:
+def _red(info: CollectionInfo) -> Doubt:
     reason = (
         f"its optimiser failed: {info.optimizer_error}"
         if info.optimizer_error
         else "a write failed in the server, whose log says why"
     )
-    return _Doubt(
+    return Doubt(
         f"collection {info.name!r} is in the state red ({reason}), so acknowledged points may be "
-        f"missing; {WHICH}"
+        f"missing; {WHICH}",
+        is_loss=True,
     )
 
 
@@ -152,13 +165,13 @@ def _queued(info: CollectionInfo) -> str:
     return f"{queued} still queued in the server, which goes on applying them; {LATER}"
 
 
-def _count(info: CollectionInfo, exactly: int | None, at_least: int | None) -> _Doubt | None:
+def _count(info: CollectionInfo, exactly: int | None, at_least: int | None) -> Doubt | None:
     """Compare the points that are there with those that must be."""
     least = max((number for number in (exactly, at_least) if number is not None), default=0)
     if info.points < least:
         missing = least - info.points
         verb = "point is" if missing == 1 else "points are"
-        return _Doubt(
+        return Doubt(
             f"{missing:,} {verb} missing: collection {info.name!r} has {info.points:,} of the "
             f"{least:,} that were acknowledged or there before; a server drops what it cannot "
             "apply, and says so in its log only, unless somebody else deleted points meanwhile; "
@@ -166,9 +179,10 @@ def _count(info: CollectionInfo, exactly: int | None, at_least: int | None) -> _
             # What is queued now came after the writes that were waited for: nothing to wait for,
             # unless a replica that lags behind the others was the one to count.
             may_pass=bool(info.queue_length),
+            is_loss=True,
         )
     if exactly is not None and info.points > exactly:
-        return _Doubt(
+        return Doubt(
             f"collection {info.name!r} has {info.points:,} points, which is more than the "
             f"{exactly:,} that were acknowledged or there before: somebody else writes to it, and "
             "its count does not show whether all of these are there; df.qdrant.verify(…) does"

@@ -28,6 +28,7 @@
     ├── WorkerDied                      a worker process ended before its result
     ├── WorkerTimeout                   a batch took longer than its time limit
     ├── DeadlinePassed                  the time for the whole upload is over
+    ├── PointsLost                      the server did not apply what it acknowledged
     ├── JournalError                    a journal cannot be read, written, or is in use
     ├── UnexpectedError                 an error of another kind, while a batch was sent
     └── UploadError                     some points did not arrive; `.report` says which
@@ -251,6 +252,10 @@ class DeadlinePassed(QframeError):
     """The time that the whole upload was given, `Retry.deadline`, is over."""
 
     fatal = True
+
+
+class PointsLost(QframeError):
+    """The server acknowledged points that it did not apply, or may not have applied."""
 
 
 class JournalError(QframeError):

@@ -29,7 +29,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """The outcome of one batch; one row of the report.
+    """The outcome of one batch, or of a part of one; one row of the report.
 
     Attributes
     ----------
@@ -52,6 +52,8 @@ class BatchResult:
         The server's number of the write.
     worker : int or None
         Which worker sent it.
+    deaths : int
+        Worker processes that died over it.
     error : QframeError or None
         Why it is `failed` or `unknown`.
     """
@@ -69,6 +71,7 @@ class BatchResult:
     bytes: int = 0
     operation_id: int | None = None
     worker: int | None = None
+    deaths: int = 0
     error: QframeError | None = None
 
 
@@ -86,6 +89,7 @@ COLUMNS: dict[str, str] = {
     "bytes": "int64",
     "operation_id": "UInt64",
     "worker": "Int64",
+    "deaths": "int64",
     "error_type": "string",
     "error": "string",
 }
@@ -93,7 +97,7 @@ COLUMNS: dict[str, str] = {
 
 
 def to_frame(results: Iterable[BatchResult], summary: Mapping[str, Any]) -> pd.DataFrame:
-    """Build the report: a row a batch, in batch order.
+    """Build the report: a row a batch, or part of one, in the order of rows.
 
     Parameters
     ----------
@@ -107,7 +111,7 @@ def to_frame(results: Iterable[BatchResult], summary: Mapping[str, Any]) -> pd.D
     DataFrame
         With the columns of `COLUMNS`.
     """
-    ordered = sorted(results, key=lambda result: result.batch)
+    ordered = sorted(results, key=lambda result: (result.batch, result.start))
     cells: dict[str, list[Any]] = {
         name: [getattr(result, name) for result in ordered]
         for name in COLUMNS

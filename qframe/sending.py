@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import pandas as pd
 
 from qframe.arguments import check_choice
-from qframe.batches import Batch
+from qframe.barrier import Doubt
+from qframe.batches import Batch, points_between
 from qframe.connection import Connection
-from qframe.errors import InputError, QframeError, UploadError, UploadInterrupted, WorkerDied
-from qframe.pool import Kind, ParallelWorkerPool, check_workers
+from qframe.errors import (
+    DeadlinePassed,
+    InputError,
+    PointsLost,
+    QframeError,
+    UploadError,
+    UploadInterrupted,
+)
+from qframe.points import PointColumns
+from qframe.pool import TIME_LIMIT, Death, Kind, ParallelWorkerPool, check_workers
 from qframe.progress import Called, Display, ProgressEvent, Tally
 from qframe.report import BatchResult, Status, points_by_status, to_frame
 from qframe.retry import Gate, Retry
-from qframe.uploaders.base import BaseUploader, bare
+from qframe.uploaders.base import UploadWorker
+from qframe.uploaders.delivery import Call, Delivery, Lessons, bare, outline
 from qframe.write import WriteOptions
 
 log = logging.getLogger("qframe")
@@ -25,51 +36,35 @@ log = logging.getLogger("qframe")
 WORKERS = 2
 """Workers for a server: while one waits for its answer, another encodes."""
 
-DRAIN_SECONDS = 2.0
-"""How long a stopped upload waits for the answers of requests in flight."""
+DRAIN_SECONDS = 1.0
+"""How long a stopped upload waits for the answers of requests in flight: with what breaking the
+others takes, whoever pressed stop waits for less than two seconds."""
+
+ARRIVED = (Status.APPLIED, Status.ACKNOWLEDGED)
 
 Order = Literal["unordered", "semi-ordered", "ordered"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Start:
-    """Makes the uploader of each worker; picklable."""
+    """Makes each worker, in its own process where it has one; picklable."""
 
     connection: Connection
     collection: str
     write: WriteOptions
-    retry: Retry
-    gate: Gate
 
-    def __call__(self, number: int) -> StoppingWorker:
-        uploader = self.connection.uploader(
-            self.collection, write=self.write, retry=self.retry, gate=self.gate, worker=number
+    def __call__(self, number: int) -> UploadWorker:
+        return UploadWorker(
+            self.connection.uploader(self.collection, write=self.write, worker=number)
         )
-        return StoppingWorker(uploader, self.gate)
-
-
-class StoppingWorker:
-    """An uploader that ends the waits and requests of all others after a fatal error.
-
-    The worker itself does it: until its result is collected, it would have sent another batch.
-    """
-
-    def __init__(self, uploader: BaseUploader[Any], gate: Gate) -> None:
-        self._uploader = uploader
-        self._gate = gate
-
-    def __call__(self, batch: Batch) -> BatchResult:
-        result = self._uploader(batch)
-        if result.error is not None and result.error.fatal:
-            self._gate.abandon()
-        return result
-
-    def close(self) -> None:
-        self._uploader.close()
 
 
 class Sending:
     """Sends batches to one collection through a pool of workers.
+
+    The workers encode and make requests. What follows from an answer is decided here, by one
+    `Delivery` a batch, also for workers in other processes: so all share one gate, and a batch
+    outlives its worker.
 
     Parameters
     ----------
@@ -77,9 +72,12 @@ class Sending:
     collection : str
     write : WriteOptions
     retry : Retry
+        Its `deadline` runs from now.
     workers : int or None
     worker_kind : {"thread", "process"}
     order : {"unordered", "semi-ordered", "ordered"}
+    batch_timeout : float or None
+        Seconds that a batch may take with all its tries.
     """
 
     def __init__(
@@ -91,12 +89,18 @@ class Sending:
         workers: int | None,
         worker_kind: Kind,
         order: Order,
+        batch_timeout: float | None = TIME_LIMIT,
     ) -> None:
         check_choice("order", order, ("unordered", "semi-ordered", "ordered"))
         check_workers(WORKERS if workers is None else workers, worker_kind)
+        if batch_timeout is not None and not batch_timeout > 0:
+            raise InputError(
+                f"batch_timeout={batch_timeout!r}: seconds above 0, or None for no limit"
+            )
+        self._began = time.monotonic()
         self._connection = connection
         self._collection = collection
-        self._gate = Gate()
+        self._retry = retry
         self._kind = worker_kind
         self._workers = WORKERS if workers is None else int(workers)
         if connection.transport == "embedded":
@@ -104,15 +108,19 @@ class Sending:
             self._kind, self._workers = "thread", 1
         if order == "ordered":
             self._workers = 1
-        self._start = Start(connection, collection, write, retry, self._gate)
+        self._time_limit = batch_timeout
+        self._start = Start(connection, collection, write)
+        self._gate = Gate(self._workers)
+        self._lessons = Lessons()
+        self._deliveries: dict[int, Delivery] = {}
 
     def run(
         self,
         batches: Iterator[Batch],
         display: Display,
         *,
-        points: int | None = None,
-        rows: int | None = None,
+        extent: Extent | None = None,
+        record: Callable[[BatchResult], object] | None = None,
     ) -> Run:
         """Send batches until they end, an error makes going on pointless, or the user stops.
 
@@ -121,20 +129,22 @@ class Sending:
         batches : iterator of Batch
             What is not drawn from it after a fatal error is reported as `unsent`.
         display : Display
-        points, rows : int or None
-            Points in all, and rows of their frame; None for a stream, whose end nobody knows.
+        extent : Extent, optional
+            What there is to send; None for a stream, whose end nobody knows.
+        record : callable, optional
+            Told of each result.
 
         Returns
         -------
         Run
         """
         run = Run(self._collection, self._connection)
-        tally = Tally(self._collection, self._connection.target, points)
-        pending: dict[int, BatchResult] = {}
-        stopped = False
+        total = None if extent is None else extent.points
+        tally = Tally(self._collection, self._connection.target, total)
+        pending: dict[int, Batch] = {}
 
         def feed() -> Iterator[Batch]:
-            while not stopped:
+            while True:
                 try:
                     batch = next(batches, None)
                 except Exception as error:  # the source broke; what was drawn goes on
@@ -142,79 +152,156 @@ class Sending:
                     return
                 if batch is None:
                     return
-                pending[batch.number] = outline(batch)
+                pending[batch.number] = batch
                 yield batch
 
-        def take(result: BatchResult) -> ProgressEvent:
-            run.results.append(result)  # first: an interrupt in between must not lose it
-            pending.pop(result.batch, None)
-            return tally.add(result)
+        def take(results: Sequence[BatchResult]) -> list[ProgressEvent]:
+            run.results += results  # first: an interrupt in between must not lose them
+            for result in results:
+                pending.pop(result.batch, None)
+                self._deliveries.pop(result.batch, None)
+                if record is not None:
+                    record(result)
+            return [tally.add(result) for result in results]
 
         shown = Shown(display)
+        fatal = False
         try:
-            with ParallelWorkerPool(self._workers, self._start, self._kind, failed=lost) as pool:
+            with ParallelWorkerPool[Batch, tuple[BatchResult, ...]](
+                self._workers,
+                self._start,
+                self._kind,
+                drive=self._deliver,
+                failed=self._lost,
+                time_limit=self._time_limit,
+                idle=self._check_deadline,
+            ) as pool:
                 try:
-                    for result in pool.unordered_map(feed()):
-                        shown.update(take(result))
-                        if result.error is not None and result.error.fatal:
-                            stopped = True
-                            self._gate.abandon()
+                    for results in pool.unordered_map(feed()):
+                        for event in take(results):
+                            shown.update(event)
+                        fatal = any(is_fatal(result) for result in results)
+                        if fatal:
+                            break
+                        self._check_deadline()
+                    if fatal:
+                        self._settle(pool, run, pending, take)
                 except BaseException as error:
                     run.cause = error
-                    self._gate.abandon()
                     self._settle(pool, run, pending, take)
-                    pool.close(timeout=0)
+                finally:
+                    run.deaths = list(pool.deaths)
+                    if run.cause is not None or fatal:
+                        pool.close(timeout=0)
         finally:
             run.seconds = tally.seconds()
-            if points is not None and rows is not None:
-                for result in self._rest(run, batches, points, rows):
-                    take(result)
-            shown.close(tally.last(stopped=run.cause is not None or stopped))
+            if extent is not None:
+                for result in self._rest(run, batches, extent):
+                    take([result])
+            shown.close(tally.last(stopped=run.cause is not None or fatal))
         if isinstance(display, Called):  # a mistake of the caller's own; others are only logged
             run.display_error = shown.error
         return run
 
-    @staticmethod
-    def _rest(run: Run, batches: Iterator[Batch], points: int, rows: int) -> Iterator[BatchResult]:
-        """Yield what of a frame was not drawn when the upload ended, as unsent."""
-        if run.cause is None:
-            yield from map(outline, batches)
-            return
-        # After an interrupt nobody waits until the rest is cut into batches: it is one row.
-        left = points - sum(result.points for result in run.results)
-        if left:
-            number = max((result.batch + 1 for result in run.results), default=0)
-            reached = max((result.stop for result in run.results), default=0)
-            yield BatchResult(number, reached, rows, left, Status.UNSENT)
+    def _deliver(self, call: Call, batch: Batch) -> tuple[BatchResult, ...]:
+        """Bring one batch in, in the thread of a worker; go on where another worker died."""
+        delivery = self._deliveries.get(batch.number)
+        if delivery is None:
+            delivery = Delivery(batch, self._retry, self._gate, self._lessons)
+            self._deliveries[batch.number] = delivery
+        results = delivery.run(call)
+        if any(is_fatal(result) for result in results):
+            # Here, for until the result is collected this worker would send another batch.
+            self._gate.abandon()
+        return results
 
-    @staticmethod
+    def _lost(self, batch: Batch, error: BaseException) -> tuple[BatchResult, ...]:
+        """Return what is known of a batch that two workers died over, or that none could begin."""
+        delivery = self._deliveries.get(batch.number)
+        if delivery is None:
+            delivery = Delivery(batch, self._retry, self._gate, self._lessons)
+        return delivery.give_up(bare(error))
+
+    def _check_deadline(self) -> None:
+        seconds = self._retry.deadline
+        if seconds is not None and time.monotonic() - self._began > seconds:
+            raise DeadlinePassed(
+                f"the {seconds:g} s that the upload was given are over: "
+                "qframe.Retry(deadline=…) gives it more"
+            )
+
     def _settle(
-        pool: ParallelWorkerPool[Batch, BatchResult],
+        self,
+        pool: ParallelWorkerPool[Batch, tuple[BatchResult, ...]],
         run: Run,
-        pending: dict[int, BatchResult],
-        take: Callable[[BatchResult], object],
+        pending: dict[int, Batch],
+        take: Callable[[Sequence[BatchResult]], object],
     ) -> None:
-        """Collect what is in flight; what gives no answer in time is unknown."""
+        """Stop all workers; collect what is in flight, and say of the rest what is known."""
+        self._gate.abandon()
         try:
-            for _, result in pool.drain(DRAIN_SECONDS):
-                take(result)
+            for _, results in pool.drain(DRAIN_SECONDS):
+                take(results)
         except KeyboardInterrupt as again:  # pressed once more: nobody waits any longer
             run.cause = again
         known = {result.batch for result in run.results}
         for number in sorted(pending.keys() - known):
-            status = Status.UNSENT if number in pool.taken_back else Status.UNKNOWN
-            take(dataclasses.replace(pending[number], status=status))
+            if number in pool.taken_back:
+                take([outline(pending[number])])
+            else:
+                delivery = self._deliveries.get(number)
+                take([outline(pending[number])] if delivery is None else delivery.give_up())
+
+    @staticmethod
+    def _rest(run: Run, batches: Iterator[Batch], extent: Extent) -> Iterator[BatchResult]:
+        """Yield what of a frame was not drawn when the upload ended, as unsent."""
+        if run.cause is None:
+            yield from map(outline, batches)
+            return
+        # After an interrupt nobody waits until the rest is cut into batches.
+        number = max((result.batch + 1 for result in run.results), default=0)
+        reached = max((result.stop for result in run.results), default=0)
+        for start, stop in extent.beyond(reached):
+            points = extent.count(start, stop)
+            if points:
+                yield BatchResult(number, start, stop, points, Status.UNSENT)
+                number += 1
 
 
-def outline(batch: Batch) -> BatchResult:
-    """Return the result of a batch that was not sent."""
-    return BatchResult(batch.number, batch.start, batch.stop, len(batch), Status.UNSENT)
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extent:
+    """What of a frame is to be sent.
+
+    Attributes
+    ----------
+    columns : PointColumns
+    ranges : sequence of (int, int)
+        Row positions, half open, ascending and disjoint.
+    """
+
+    columns: PointColumns
+    ranges: Sequence[tuple[int, int]]
+
+    @property
+    def points(self) -> int:
+        """How many points these are."""
+        return sum(self.count(start, stop) for start, stop in self.ranges)
+
+    def count(self, start: int, stop: int) -> int:
+        """Count the points in a range of rows."""
+        first, last = points_between(self.columns, start, stop)
+        return last - first
+
+    def beyond(self, row: int) -> Iterator[tuple[int, int]]:
+        """Yield what of the ranges comes after the rows before this one."""
+        for start, stop in self.ranges:
+            if stop > row:
+                yield max(start, row), stop
 
 
-def lost(batch: Batch, error: BaseException) -> BatchResult:
-    """Return the result of a batch whose worker died, or could not even be made."""
-    status = Status.UNKNOWN if isinstance(error, WorkerDied) else Status.FAILED
-    return dataclasses.replace(outline(batch), status=status, error=bare(error))
+def is_fatal(result: BatchResult) -> bool:
+    """Whether what ended a batch is bound to end the others too."""
+    return result.error is not None and result.error.fatal
 
 
 class Shown:
@@ -250,14 +337,19 @@ class Run:
     collection : str
     connection : Connection
     results : list of BatchResult
-        One a batch.
+        One a batch, or several.
     seconds : float
     cause : BaseException or None
         What ended it early.
-    blamed : InputError or None
-        What was wrong with the input, though the rest went on.
+    blamed : QframeError or None
+        What was wrong with the input, or with what was thought to have arrived, though the rest
+        went on.
     display_error : Exception or None
         What the progress display, or the caller's own function, ended with.
+    deaths : list of Death
+        Worker processes that died.
+    notes : dict
+        What else the report's summary tells, of JSON's types.
     """
 
     collection: str
@@ -265,8 +357,46 @@ class Run:
     results: list[BatchResult] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     cause: BaseException | None = None
-    blamed: InputError | None = None
+    blamed: QframeError | None = None
     display_error: Exception | None = None
+    deaths: list[Death] = dataclasses.field(default_factory=list)
+    notes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def acknowledged(self) -> bool:
+        """Whether there are points of which it is not known that they are applied."""
+        return any(result.status is Status.ACKNOWLEDGED for result in self.results)
+
+    @property
+    def arrived(self) -> int:
+        """How many points the server took."""
+        return sum(result.points for result in self.results if result.status in ARRIVED)
+
+    def absorb(self, earlier: Sequence[BatchResult]) -> None:
+        """Add what earlier runs brought in; batches are numbered through in the order of rows."""
+        if not earlier:
+            return
+        both = [(True, result) for result in earlier] + [(False, r) for r in self.results]
+        numbers: dict[tuple[bool, int], int] = {}
+        self.results = []
+        for is_earlier, result in sorted(both, key=lambda one: one[1].start):
+            number = numbers.setdefault((is_earlier, result.batch), len(numbers))
+            self.results.append(dataclasses.replace(result, batch=number))
+
+    def settle(self, doubt: Doubt | None) -> None:
+        """Note that all acknowledged points are applied, or why that is not certain."""
+        if doubt is not None:
+            self.notes["barrier"] = doubt.text
+            log.warning("%s: %s", self.collection, doubt.text)
+            if doubt.is_loss:
+                self.blamed = PointsLost(doubt.text)
+            return
+        self.results = [
+            dataclasses.replace(result, status=Status.APPLIED)
+            if result.status is Status.ACKNOWLEDGED
+            else result
+            for result in self.results
+        ]
 
     def finish(
         self,
@@ -287,6 +417,7 @@ class Run:
         """
         counts = points_by_status(self.results)
         arrived = counts["applied"] + counts["acknowledged"]
+        sent = sum(r.points for r in self.results if r.attempts and r.status in ARRIVED)
         summary = {
             "collection": self.collection,
             "target": self.connection.target,
@@ -295,28 +426,46 @@ class Run:
             "rows": rows,
             "points": counts,
             "seconds": self.seconds,
-            "points_per_s": arrived / self.seconds if self.seconds else 0.0,
+            "points_per_s": sent / self.seconds if self.seconds else 0.0,
             "bytes": sum(result.bytes for result in self.results),
             "retries": sum(result.retries for result in self.results),
             "throttled_s": sum(result.throttled_s for result in self.results),
+            "deaths": [
+                {"worker": death.worker, "pid": death.pid, "cause": death.cause}
+                for death in self.deaths
+            ],
             "skipped": skipped,
+            "barrier": None,
+            **self.notes,
         }
         report = to_frame(self.results, summary)
         if isinstance(self.cause, KeyboardInterrupt):
             raise UploadInterrupted(self._stopped(counts), report) from None
-        if self.cause is not None:
+        is_over = isinstance(self.cause, DeadlinePassed)
+        if self.cause is not None and not is_over:
             nothing_sent = not any(result.attempts for result in self.results)
             if not isinstance(self.cause, Exception) or (
                 nothing_sent and isinstance(self.cause, QframeError)
             ):
                 raise self.cause
             raise UploadError(self._complaint(counts, self.cause), report) from self.cause
-        failures = [result for result in self.results if result.error is not None]
-        first = min(failures, key=lambda result: result.batch, default=None)
-        error = (self.blamed or self.display_error) if first is None else first.error
+        first = self._first_failure()
+        error = self.cause or self.blamed or self.display_error
+        if not is_over and first is not None:
+            error = first.error
         if on_error == "raise" and (error or arrived < sum(counts.values())):
-            raise UploadError(self._complaint(counts, error, first), report) from error
+            place = None if is_over else first
+            raise UploadError(self._complaint(counts, error, place), report) from error
         return report
+
+    def _first_failure(self) -> BatchResult | None:
+        """Return the first failure by row, or the first that ended the others too."""
+        failures = [
+            result
+            for result in self.results
+            if result.error is not None and result.status not in ARRIVED
+        ]
+        return min(failures, key=lambda r: (not is_fatal(r), r.start), default=None)
 
     def _complaint(
         self,
@@ -332,6 +481,8 @@ class Run:
             lead = "no point was sent to"
         elif arrived < total:
             lead = f"{total - arrived:,} of {total:,} points did not arrive in"
+        elif isinstance(error, PointsLost):
+            lead = f"the server took all {total:,} points, and did not keep all, in"
         else:
             lead = f"all {total:,} points that were sent arrived in"
         note = f" ({found})" if found else ""
@@ -349,11 +500,25 @@ class Run:
                 "  the error's report has a row a batch (in a notebook: sys.last_value.report); "
                 "these did not arrive: report.query(\"status not in ('applied', 'acknowledged')\")"
             )
+            lines.append(f"  {self._way_on(counts)}")
         return "\n".join(lines)
 
     def _stopped(self, counts: dict[str, int]) -> str:
         found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
         return (
             f"stopped: {found or 'no'} points in {self.collection!r} at {self.connection.target}; "
-            "the error's report has a row a batch (in a notebook: sys.last_value.report)"
+            "the error's report has a row a batch (in a notebook: sys.last_value.report)\n"
+            f"  {self._way_on(counts)}"
         )
+
+    def _way_on(self, counts: dict[str, int]) -> str:
+        """Say what to type next."""
+        ways = []
+        if counts["failed"]:
+            ways.append("df.qdrant.failed(report) gives the failed rows with their reasons")
+        journal = self.notes.get("journal")
+        if journal is not None:
+            ways.append(f"the same call again sends only what {journal} says is missing")
+        elif "mapping" in self.notes:
+            ways.append("the same call with resume=report sends only what is missing")
+        return "; ".join(ways) or "the same call again sends everything anew"

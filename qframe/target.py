@@ -154,6 +154,15 @@ class Target:
                 f"{info.max_points:,} in all"
             )
 
+    def expected(self, arrived: int, write: WriteOptions) -> int | None:
+        """Return how many points the collection must hold at the least, once so many arrived.
+
+        Where points that do not exist may be passed over, nobody can tell: None.
+        """
+        if write.update_filter is not None or write.update_mode == "update_only":
+            return None
+        return max(arrived, 0 if self.info is None else self.info.points)
+
     def prepare(self, vectors: Mapping[str, VectorColumn]) -> CollectionInfo:
         """Make the collection if there is none, or if it is to be replaced.
 

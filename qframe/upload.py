@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import pandas as pd
 
 from qframe.arguments import check_choice
+from qframe.barrier import pass_barrier
 from qframe.batches import iterate_batches
 from qframe.connection import Con, resolve
 from qframe.errors import InputError
@@ -16,8 +18,10 @@ from qframe.mapping import resolve as map_frame
 from qframe.mapping.stream import RecordStream
 from qframe.pool import Kind
 from qframe.progress import Progress, choose
+from qframe.resume import Past
 from qframe.retry import Retry
-from qframe.sending import Order, Sending
+from qframe.sending import Extent, Order, Run, Sending
+from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
 from qframe.target import Target
 from qframe.write import ShardKey, WriteOptions
@@ -39,7 +43,9 @@ def upload(
     workers: int | None = None,
     worker_kind: Kind = "thread",
     order: Order = "unordered",
+    batch_timeout: float | None = 600.0,
     wait: bool = False,
+    barrier: bool = True,
     ordering: str | None = None,
     shard_key: ShardKey | None = None,
     update_mode: str | None = None,
@@ -48,6 +54,8 @@ def upload(
     on_error: Literal["raise", "collect"] = "raise",
     bad_rows: Literal["raise", "skip"] = "raise",
     missing: Literal["null", "drop"] = "null",
+    journal: str | os.PathLike[str] | None = None,
+    resume: pd.DataFrame | None = None,
     progress: Progress = "auto",
 ) -> pd.DataFrame:
     """Upload every row of a DataFrame as a point, and report what became of each batch.
@@ -101,9 +109,16 @@ def upload(
     order : {"unordered", "semi-ordered", "ordered"}
         "ordered" sends one batch after another, in the order of the rows; the others send as
         workers are free.
+    batch_timeout : float or None
+        Seconds that a batch may take with all its tries before its worker is given up; 600 by
+        default, None is no limit.
     wait : bool
-        Whether the server answers only when points are applied. Without it they are
-        `acknowledged`: in the server's log and queue.
+        Whether the server answers each request only when its points are applied. Without it they
+        are `acknowledged`, in the server's log and queue, which is faster.
+    barrier : bool
+        Whether an upload without `wait` ends by waiting until the server has applied all that it
+        acknowledged, and by counting. Where that cannot be shown, points stay `acknowledged`, and
+        ``attrs["upload"]["barrier"]`` says why; where points are missing, `UploadError` does.
     ordering : {"weak", "medium", "strong"} or None
         Write ordering between replicas.
     shard_key : str, int, list of them, or None
@@ -116,6 +131,8 @@ def upload(
     retry : Retry, int or None
         A policy, or a number of retries, for the requests that prepare the collection and for each
         batch; None is ``qframe.Retry()``. Only None gives up at once where no server is found.
+        A batch that is refused for its content is halved until the bad rows stand alone
+        (``retry=0`` does not, and sends everything once).
     on_error : {"raise", "collect"}
         Whether points that did not arrive raise `UploadError`, after all that could be sent was
         sent, or are only reported.
@@ -123,20 +140,31 @@ def upload(
         Whether rows that cannot become points refuse the call, or are set aside and reported.
     missing : {"null", "drop"}
         Whether a missing payload cell is stored as null, or its key left out.
+    journal : str or path, optional
+        A file that keeps what has arrived. The same call again, after a stop, an error or the
+        death of the process, sends only what is missing. Needs ids that stay the same.
+    resume : DataFrame, optional
+        The report of an earlier upload of this frame to this collection: what it says has arrived
+        is not sent again. Payload and vectors are not compared, as a journal does.
     progress : {"auto"}, bool or callable
         A callable is given a `ProgressEvent` for each batch.
 
     Returns
     -------
     DataFrame
-        A row a batch, in batch order: ``batch, start, stop`` (row positions, half open),
-        ``points, status, attempts, retries, throttled_s, encode_s, send_s`` (seconds), ``bytes,
-        operation_id, worker, error_type, error``. ``attrs["upload"]`` holds the summary.
+        A row a batch, or several where only a part of it got in, in the order of rows: ``batch,
+        start, stop`` (row positions, half open), ``points, status, attempts, retries, throttled_s,
+        encode_s, send_s`` (seconds), ``bytes, operation_id, worker, deaths`` (of workers),
+        ``error_type, error``. ``attrs["upload"]`` holds the summary. What an earlier run brought
+        in has no attempts.
 
     Raises
     ------
     InputError
-        When the call or the frame cannot become points; `BadRowsError` names the rows.
+        When the call or the frame cannot become points; `BadRowsError` names the rows, and
+        `ResumeMismatch` what is not as it was in the run to be gone on with.
+    JournalError
+        When the journal cannot be read or written, or is in use.
     CollectionError
         When the collection is not what the call needs.
     TransportError
@@ -167,10 +195,15 @@ def upload(
         update_mode=update_mode,
         update_filter=update_filter,
     )
-    sending = Sending(connection, collection, write, Retry.of(retry), workers, worker_kind, order)
+    policy = Retry.of(retry)
+    sending = Sending(
+        connection, collection, write, policy, workers, worker_kind, order, batch_timeout
+    )
     display = choose(progress)
-    with PatientStore(connection.store(), retry) as store:
-        target = Target(store, connection, collection, if_exists, distance, collection_config)
+    past = Past(journal, resume, ids, collection, connection.target, write)
+    with PatientStore(connection.store(), retry) as store, past:
+        known = "append" if past.is_prepared else if_exists
+        target = Target(store, connection, collection, known, distance, collection_config)
         target.check_options(write)
         mapped = map_frame(
             frame,
@@ -181,14 +214,26 @@ def upload(
             bad_rows=bad_rows,
             info=target.info,
         )
+        past.open(mapped.points, len(frame), write.to_json() | {"missing": missing})
+        past.confirm(store, target.info, policy.patience)
         measure = connection.measure(collection, write)
         limits = measure.room(target.limits(batch_size, max_batch_bytes))
-        target.check_points(len(mapped.points), bare_ids=mapped.bare_ids)
+        target.check_points(len(mapped.points), bare_ids=mapped.bare_ids and not past.is_prepared)
         target.prepare(mapped.points.vectors)
+        past.prepared()
+        extent = Extent(mapped.points, past.missing)
         batches = iterate_batches(
-            mapped.points, measure.widths, batch_size=limits.points, max_bytes=limits.bytes
+            mapped.points,
+            measure.widths,
+            batch_size=limits.points,
+            max_bytes=limits.bytes,
+            ranges=extent.ranges,
         )
-        run = sending.run(batches, display, points=len(mapped.points), rows=len(frame))
+        run = sending.run(batches, display, extent=extent, record=past.record)
+        run.absorb(past.results)
+        if barrier and await_applied(run, store, target, write, policy):
+            past.settled()
+        run.notes |= past.close()
     return run.finish(len(frame), mapped.skipped, created=target.created, on_error=on_error)
 
 
@@ -205,7 +250,9 @@ def upload_points(
     workers: int | None = None,
     worker_kind: Kind = "thread",
     order: Order = "unordered",
+    batch_timeout: float | None = 600.0,
     wait: bool = False,
+    barrier: bool = True,
     ordering: str | None = None,
     shard_key: ShardKey | None = None,
     update_mode: str | None = None,
@@ -229,7 +276,8 @@ def upload_points(
         a list or array, a 2-D one (multivector), ``{"indices", "values"}`` (sparse), or a mapping
         of names to these. A collection that does not exist is made for the first batch.
     collection, con, if_exists, distance, collection_config, batch_size, max_batch_bytes, workers, \
-worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry, on_error, progress
+worker_kind, order, batch_timeout, wait, barrier, ordering, shard_key, update_mode, update_filter, \
+retry, on_error, progress
         As in `upload`.
     bad_rows : {"raise", "skip"}
         Whether records that were set aside raise `UploadError` at the end.
@@ -269,7 +317,10 @@ worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry
         update_mode=update_mode,
         update_filter=update_filter,
     )
-    sending = Sending(connection, collection, write, Retry.of(retry), workers, worker_kind, order)
+    policy = Retry.of(retry)
+    sending = Sending(
+        connection, collection, write, policy, workers, worker_kind, order, batch_timeout
+    )
     display = choose(progress)
     with PatientStore(connection.store(), retry) as store:
         target = Target(store, connection, collection, if_exists, distance, collection_config)
@@ -284,6 +335,54 @@ worker_kind, order, wait, ordering, shard_key, update_mode, update_filter, retry
             prepare=target.prepare,
         )
         run = sending.run(stream.batches(), display)
+        if barrier:
+            await_applied(run, store, target, write, policy, is_unique=False)
     if bad_rows == "raise":
-        run.blamed = stream.complaint()
+        run.blamed = stream.complaint() or run.blamed
     return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)
+
+
+def await_applied(
+    run: Run,
+    store: Store,
+    target: Target,
+    write: WriteOptions,
+    retry: Retry,
+    *,
+    is_unique: bool = True,
+) -> bool:
+    """Wait until what was acknowledged is applied, and tell the run.
+
+    Parameters
+    ----------
+    run : Run
+    store : Store
+    target : Target
+    write : WriteOptions
+    retry : Retry
+        How long to wait.
+    is_unique : bool
+        Whether each point has an id of its own, so that they can be counted.
+
+    Returns
+    -------
+    bool
+        Whether all acknowledged points are known to be applied.
+    """
+    if not run.acknowledged or run.cause is not None:
+        return False
+    expected = target.expected(run.arrived, write) if is_unique else None
+    try:
+        doubt = pass_barrier(
+            store,
+            run.collection,
+            exactly=None,
+            at_least=expected,
+            patience=retry.patience,
+            shard_key=write.shard_key,
+        )
+    except KeyboardInterrupt as stop:
+        run.cause = stop
+        return False
+    run.settle(doubt)
+    return doubt is None

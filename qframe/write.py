@@ -58,3 +58,11 @@ class WriteOptions:
         mode may limit what a request names.
         """
         return math.ceil(self.timeout) if self.wait and self.timeout != 60 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what decides which points are changed, and where, of JSON's types."""
+        return {
+            "shard_key": self.shard_key,
+            "update_mode": self.update_mode,
+            "update_filter": None if self.update_filter is None else dict(self.update_filter),
+        }

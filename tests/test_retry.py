@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qframe import errors
 from qframe.errors import InputError, RateLimited, ServiceUnavailable
-from qframe.retry import Gate, Retry
+from qframe.retry import Entry, Gate, Retry
 
 BUSY = ServiceUnavailable("busy")
 
@@ -69,6 +69,22 @@ def test_a_batch_above_the_rate_is_not_sent_again() -> None:
     assert Retry().wait(RateLimited("too many points"), 1, 0.0) is None
 
 
+def test_a_single_point_above_the_rate_waits() -> None:
+    """One point is no batch that is too large, so its turn comes after a pause."""
+    retry = Retry(backoff=2, attempts=3)
+    throttled = RateLimited("busy")
+    assert retry.wait(throttled, 1, 0.0, lambda: 0.5, is_single=True) == 1.0
+    assert retry.wait(throttled, 3, 0.0, is_single=True) is None
+
+
+def test_halving_is_trying_again() -> None:
+    """A policy of one attempt sends nothing twice, in halves neither."""
+    assert Retry().halvings == 64
+    assert Retry(splits=10).halvings == 10
+    assert Retry.of(0).halvings == 0
+    assert Retry(attempts=None).halvings == 64
+
+
 def _leaves() -> list[type[errors.QframeError]]:
     found = vars(errors).values()
     return [e for e in found if isinstance(e, type) and issubclass(e, errors.TransportError)]
@@ -115,6 +131,9 @@ def test_numbers_are_retries() -> None:
         ({"backoff": -0.5}, "backoff=-0.5)"),
         ({"max_backoff": math.nan}, "max_backoff=nan)"),
         ({"max_wait": -3}, "max_wait=-3)"),
+        ({"deadline": -1}, "deadline=-1): seconds cannot be negative"),
+        ({"splits": -1}, "splits=-1): a whole number, 0 or more"),
+        ({"splits": True}, "splits=True)"),
     ],
 )
 def test_a_policy_that_cannot_be(wrong: dict[str, Any], found: str) -> None:
@@ -137,52 +156,127 @@ class Clock:
 def test_an_open_gate_is_passed_at_once() -> None:
     """Nobody waits when the server asked for nothing, or the time is over."""
     clock = Clock()
-    gate = Gate(clock)
-    assert gate.pass_through() == 0
+    gate = Gate(clock=clock)
+    assert gate.enter() == Entry(0, 100.0, admitted=True)
     gate.hold(5)
     clock.now += 5
-    assert gate.pass_through() == 0
+    assert gate.enter().waited == 0
+
+
+def _entering(gate: Gate, count: int) -> tuple[list[Entry], list[threading.Thread]]:
+    """Let threads come to the gate; return what they are told, and the threads."""
+    told: list[Entry] = []
+    threads = [
+        threading.Thread(target=lambda: told.append(gate.enter()), daemon=True)
+        for _ in range(count)
+    ]
+    for thread in threads:
+        thread.start()
+    return told, threads
 
 
 def test_a_held_gate_keeps_all_back() -> None:
     """Whoever comes while it is held waits until its time, by this clock, and is told how long."""
     clock = Clock()
-    gate = Gate(clock)
+    gate = Gate(clock=clock, random=lambda: 0.0)
     gate.hold(0.05)
     gate.hold(0.02)  # a shorter hold does not open it earlier
-    waited: list[float] = []
-    threads = [threading.Thread(target=lambda: waited.append(gate.pass_through())) for _ in "ab"]
-    for thread in threads:
-        thread.start()
+    told, threads = _entering(gate, 2)
     threads[0].join(0.2)
-    assert waited == []  # by its clock, no time has passed
+    assert told == []  # by its clock, no time has passed
     clock.now += 0.05
     for thread in threads:
         thread.join(10)
-    assert waited == pytest.approx([0.05, 0.05])
+    assert [entry.waited for entry in told] == pytest.approx([0.05, 0.05])
+
+
+def test_workers_come_back_spread_out() -> None:
+    """After a wait that the server asked for, each goes on at a moment of its own."""
+    clock = Clock()
+    parts = iter([0.25, 0.75])
+    gate = Gate(clock=clock, random=lambda: next(parts))
+    gate.hold(0.2)
+    told, threads = _entering(gate, 2)
+    clock.now += 0.2
+    threads[0].join(0.3)
+    assert told == []
+    clock.now += 0.05
+    while not told:
+        threads[0].join(0.01)
+    assert len(told) == 1
+    clock.now += 0.2
+    for thread in threads:
+        thread.join(10)
+    assert sorted(entry.waited for entry in told) == pytest.approx([0.25, 0.45])
+
+
+def test_places_are_given_back() -> None:
+    """No more requests are under way than there are workers."""
+    gate = Gate(2)
+    told, threads = _entering(gate, 3)
+    while len(told) < 2:
+        threads[0].join(0.01)
+    threads[2].join(0.1)
+    assert len(told) == 2
+    gate.leave()
+    for thread in threads:
+        thread.join(10)
+    assert len(told) == 3
+
+
+@given(st.lists(st.booleans(), max_size=60), st.integers(1, 64))
+def test_how_many_at_a_time_adapts(answers: list[bool], workers: int) -> None:
+    """Throttling halves the number, successes add to it, and it stays between 1 and all."""
+    clock = Clock()
+    gate = Gate(workers, clock=clock)
+    for taken in answers:
+        clock.now += 1
+        entry = gate.enter()
+        before = gate.limit
+        if taken:
+            gate.advance()
+            assert gate.limit == min(workers, before + 1 / before)
+        else:
+            gate.retreat(entry)
+            assert gate.limit == max(1, before / 2)
+        gate.leave()
+        assert 1 <= gate.limit <= workers
+
+
+def test_failing_together_counts_once() -> None:
+    """Requests that were under way when the number was halved do not halve it again."""
+    clock = Clock()
+    gate = Gate(8, clock=clock)
+    together = [gate.enter() for _ in range(8)]
+    clock.now += 1
+    for entry in together:
+        gate.retreat(entry)
+        gate.leave()
+    assert gate.limit == 4
+    clock.now += 1
+    gate.retreat(gate.enter())
+    assert gate.limit == 2
+
+
+def test_without_workers_nothing_is_limited() -> None:
+    """An uploader by itself has a gate that lets all pass."""
+    gate = Gate()
+    gate.retreat(gate.enter())
+    assert math.isinf(gate.limit)
 
 
 def test_abandoning_ends_every_wait() -> None:
     """When the upload is stopped, held gates and pauses end at once, for good."""
     gate = Gate()
     gate.hold(1000)
-    waiting = threading.Thread(target=gate.pass_through)
+    told, waiting = _entering(gate, 1)
     pausing = threading.Thread(target=gate.pause, args=(1000,))
-    waiting.start()
     pausing.start()
     gate.abandon()
-    waiting.join(10)
+    waiting[0].join(10)
     pausing.join(10)
-    assert not waiting.is_alive()
+    assert not told[0].admitted
     assert not pausing.is_alive()
     assert gate.abandoned
     assert not gate.pause(1000)
-    gate.pass_through()
-
-
-def test_a_gate_in_another_process_is_another_gate() -> None:
-    """A pickled gate is a new and open one."""
-    gate = Gate()
-    gate.abandon()
-    copy = pickle.loads(pickle.dumps(gate))
-    assert not copy.abandoned
+    assert not gate.enter().admitted

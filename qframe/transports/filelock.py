@@ -55,15 +55,15 @@ class FileLock:
             # Not inherited by programs started from here (PEP 446); forks are `abandon`'s.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
             try:
-                _lock(descriptor)
-                lock = cls(path, descriptor)
-                if lock.in_place:
+                lock(descriptor)
+                held = cls(path, descriptor)
+                if held.in_place:
                     holder = f"process {os.getpid()} on {socket.gethostname()}"
                     content = holder.encode()[:_HOLDER_BYTES]
                     os.ftruncate(descriptor, 0)
                     os.lseek(descriptor, 0, os.SEEK_SET)
                     os.write(descriptor, content)
-                    return lock
+                    return held
             except BlockingIOError:
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 holder = os.read(descriptor, _HOLDER_BYTES).decode(errors="replace")
@@ -87,7 +87,7 @@ class FileLock:
         """Let the next one in; also where a forked child holds a copy of the descriptor."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
-            _unlock(self._descriptor)
+            unlock(self._descriptor)
             self.abandon()
 
     def abandon(self) -> None:
@@ -124,21 +124,32 @@ def close_files_below(folder: Path) -> None:
             continue  # the listing's own descriptor, or a pipe
 
 
-def _lock(descriptor: int) -> None:
-    """Lock, or raise BlockingIOError."""
+def lock(descriptor: int, byte: int = _LOCKED_BYTE) -> None:
+    """Lock a file that is open, or raise BlockingIOError.
+
+    Parameters
+    ----------
+    descriptor : int
+    byte : int
+        Which byte Windows locks; others cannot read it.
+    """
     if sys.platform == "win32":
-        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, byte, os.SEEK_SET)
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except PermissionError as error:
             raise BlockingIOError from error
+        finally:
+            os.lseek(descriptor, position, os.SEEK_SET)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _unlock(descriptor: int) -> None:
+def unlock(descriptor: int, byte: int = _LOCKED_BYTE) -> None:
+    """Take the lock off again."""
     if sys.platform == "win32":
-        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        os.lseek(descriptor, byte, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
     else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)

@@ -1,40 +1,23 @@
-"""What all uploaders share: encode a batch once, send it until `Retry` says enough."""
+"""What all uploaders share: points become a body, and a body one request."""
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from qframe.batches import Batch, Limits
 from qframe.encoding.base import Measure
-from qframe.errors import QframeError, RateLimited, UnexpectedError
 from qframe.mapping.stream import RecordStream
 from qframe.points import PointBlock
-from qframe.report import BatchResult, Status
+from qframe.report import BatchResult
 from qframe.retry import Gate, Retry
+from qframe.uploaders.delivery import Answer, Delivery, Encode, Encoded, Lessons, Send
 from qframe.write import WriteOptions
 
 Body = TypeVar("Body")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the server said to a write.
-
-    Attributes
-    ----------
-    status : Status
-        `APPLIED` only where the server said ``completed``. ``wait_timeout`` is `ACKNOWLEDGED`: the
-        write is queued, and was not seen to be applied.
-    operation_id : int or None
-    """
-
-    status: Status
-    operation_id: int | None = None
 
 
 class BaseUploader(ABC, Generic[Body]):
@@ -74,6 +57,7 @@ class BaseUploader(ABC, Generic[Body]):
         self.retry = Retry.of(retry)
         self.gate = gate or Gate()
         self.worker = worker
+        self._lessons = Lessons()
 
     @abstractmethod
     def encode(self, block: PointBlock) -> Body:
@@ -118,68 +102,18 @@ class BaseUploader(ABC, Generic[Body]):
         self.close()
 
     def __call__(self, batch: Batch) -> BatchResult:
-        """Upload one batch; what becomes of it stands in the result, and is never raised."""
-        result = BatchResult(
-            batch.number, batch.start, batch.stop, len(batch), Status.UNSENT, worker=self.worker
-        )
-        began = time.perf_counter()
-        try:
-            body = self.encode(batch.block())
-        except Exception as error:
-            return replace(result, status=Status.FAILED, error=bare(error))
-        encode_s = time.perf_counter() - began
-        return self._deliver(body, replace(result, encode_s=encode_s, bytes=self.size(body)))
+        """Upload one batch as a whole; what becomes of it stands in the result, never raised."""
+        (result,) = self._delivery(batch, replace(self.retry, splits=0)).run(UploadWorker(self))
+        return result
 
-    def _deliver(self, body: Body, result: BatchResult) -> BatchResult:
-        """Send until there is an answer, or `Retry` or the gate says that it is enough."""
-        first_sent = time.perf_counter()
-        doubtful = False  # an attempt got no answer: it may have been applied
-        tries = 0
-        passed = self.gate.passed
-        while True:
-            throttled_s = result.throttled_s + self.gate.pass_through()
-            result = replace(result, throttled_s=throttled_s)
-            if self.gate.abandoned:
-                return result
-            attempts = result.attempts + 1
-            result = replace(result, attempts=attempts, retries=attempts - 1)
-            began = time.perf_counter()
-            try:
-                answer = self.send(body)
-            except Exception as error:
-                failure = bare(error)
-            else:
-                self.gate.advance()
-                send_s = result.send_s + time.perf_counter() - began
-                return replace(
-                    result,
-                    status=answer.status,
-                    send_s=send_s,
-                    operation_id=answer.operation_id,
-                    error=None,
-                )
-            doubtful = doubtful or not failure.answered
-            result = replace(
-                result,
-                status=Status.UNKNOWN if doubtful else Status.FAILED,
-                send_s=result.send_s + time.perf_counter() - began,
-                error=failure,
-            )
-            tries += 1
-            if isinstance(failure, RateLimited) and self.gate.passed > passed:
-                # The server takes batches, just not this one yet: the patience with it starts anew.
-                passed, tries, first_sent = self.gate.passed, 1, time.perf_counter()
-            seconds = self.retry.wait(failure, tries, time.perf_counter() - first_sent)
-            if seconds is None:
-                return result
-            if isinstance(failure, RateLimited):
-                self.gate.hold(seconds)
-            else:
-                self.gate.pause(seconds)
+    def _delivery(self, batch: Batch, retry: Retry) -> Delivery:
+        return Delivery(batch, retry, self.gate, self._lessons)
 
     def process(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
-        """Upload batches one after another, lazily."""
-        return map(self, batches)
+        """Upload batches one after another, lazily; one that is refused in part gives several."""
+        worker = UploadWorker(self)
+        for batch in batches:
+            yield from self._delivery(batch, self.retry).run(worker)
 
     def upload_points(
         self, records: Iterable[Any], *, limits: Limits | None = None
@@ -210,23 +144,32 @@ class BaseUploader(ABC, Generic[Body]):
             raise complaint
 
 
-def bare(error: BaseException) -> QframeError:
-    """Return an error as a result can keep it: one of ours, without its tracebacks.
+class UploadWorker:
+    """An uploader as the pool calls it: told to encode points, then to send them, perhaps again.
 
-    A traceback holds the frames that it went through, and these the body of the batch: the results
-    of failed batches would keep all their bytes in memory.
+    The points may be views on memory that the next message overwrites; what is kept is their body.
+
+    Parameters
+    ----------
+    uploader : BaseUploader
+        Closed with this worker.
     """
-    ours = error
-    if not isinstance(error, QframeError):
-        ours = UnexpectedError(f"{type(error).__name__}: {error}")
-        ours.__cause__ = error
-    assert isinstance(ours, QframeError)
-    seen: set[int] = set()
-    chain: list[BaseException | None] = [ours]
-    while chain:
-        link = chain.pop()
-        if link is not None and id(link) not in seen:
-            seen.add(id(link))
-            link.__traceback__ = None
-            chain += [link.__cause__, link.__context__]
-    return ours
+
+    def __init__(self, uploader: BaseUploader[Any]) -> None:
+        self._uploader = uploader
+        self._body: Any = None
+
+    def __call__(self, message: Encode | Send) -> Encoded | Answer:
+        if isinstance(message, Send):
+            return self._uploader.send(self._body)
+        self._body = None  # before the next one is made: only one is in memory at a time
+        self._body = self._uploader.encode(message.block)
+        return Encoded(self._uploader.size(self._body), self._uploader.worker)
+
+    def cancel(self) -> None:
+        """Break the request that is under way, from another thread."""
+        self._uploader.cancel()
+
+    def close(self) -> None:
+        """Give back what the uploader holds."""
+        self._uploader.close()

@@ -14,7 +14,8 @@ from qframe.retry import Gate, Retry
 from qframe.transports.edge_handle import engine, guarded
 from qframe.transports.embedded import Shard, open_shard
 from qframe.transports.shard_files import ShardFiles
-from qframe.uploaders.base import Answer, BaseUploader
+from qframe.uploaders.base import BaseUploader
+from qframe.uploaders.delivery import Answer
 from qframe.uploaders.edge_filters import edge_filter
 from qframe.uploaders.edge_points import MEASURE, edge_points, vector_bytes
 from qframe.write import ShardKey, WriteOptions

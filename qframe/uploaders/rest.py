@@ -12,7 +12,8 @@ from qframe.points import PointBlock
 from qframe.report import Status
 from qframe.retry import Gate, Retry
 from qframe.transports.rest import RestSession, quoted
-from qframe.uploaders.base import Answer, BaseUploader
+from qframe.uploaders.base import BaseUploader
+from qframe.uploaders.delivery import Answer
 from qframe.write import ShardKey, WriteOptions
 
 STATUSES = {
