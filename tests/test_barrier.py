@@ -153,8 +153,8 @@ def test_a_collection_that_is_gone(con: qframe.Connection, collection: str) -> N
     assert said == f"collection {collection!r} is not there any more, and its points are gone"
 
 
-def test_a_repeating_store_asks_once(local_con: qframe.Connection, collection: str) -> None:
-    """The store that an upload uses has the same barrier, and leaves the patience to it."""
+def test_the_store_of_an_upload_is_settled(local_con: qframe.Connection, collection: str) -> None:
+    """The store that an upload uses, which repeats its requests, passes the barrier too."""
     upload(collection, local_con, 2)
     with PatientStore(local_con.store()) as store:
         assert barrier(store, collection, exactly=20) is None

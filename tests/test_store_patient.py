@@ -159,3 +159,15 @@ def test_a_server_that_was_there_is_waited_for(unsteady: Unsteady) -> None:
         with pytest.raises(qframe.QframeError):
             store.version()
     assert len(waits) == qframe.Retry().attempts - 1  # type: ignore[operator]
+
+
+def test_settling_is_not_repeated(unsteady: Unsteady, collection: str) -> None:
+    """Whoever waits for queued writes is told of a bad moment at once, and asks again."""
+    waits: list[float] = []
+    unsteady.refusals = [("POST", "delete?wait=true&timeout=1", 503)]
+    with PatientStore(RestStore(unsteady.url), SOON, sleep=waits.append) as store:
+        store.create(collection, DENSE)
+        with pytest.raises(qframe.ServiceUnavailable):
+            store.settle(collection, 1)
+        assert waits == []
+        assert store.settle(collection, 1) is True
