@@ -40,7 +40,13 @@ def quiet_server(server: LocalServer) -> Iterator[None]:
 def upload(collection: str, con: qframe.Connection, batches: int, **options: Any) -> None:
     """Upload batches of points that are acknowledged and not waited for."""
     points = ({"id": n, "vector": [n, 1.0]} for n in range(batches * BATCH))
-    options = {"order": "ordered", "batch_size": BATCH, "progress": False, **options}
+    options = {
+        "order": "ordered",
+        "batch_size": BATCH,
+        "barrier": False,
+        "progress": False,
+        **options,
+    }
     qframe.upload_points(points, collection, con, **options)
 
 
@@ -53,10 +59,11 @@ def barrier(
     patience: float = 30.0,
     **options: Any,
 ) -> str | None:
-    """Pass the barrier with a patience that no test needs."""
-    return pass_barrier(
+    """Pass the barrier with a patience that no test needs; return what is said."""
+    doubt = pass_barrier(
         store, collection, exactly=exactly, at_least=at_least, patience=patience, **options
     )
+    return None if doubt is None else doubt.text
 
 
 class Time:
@@ -217,7 +224,7 @@ def test_lost_points_are_told(
     upload(collection, local_con, 1, wait=True)
     server.faults(["lose"], None)
     points = [{"id": n, "vector": [n, 1.0]} for n in range(100, 107)]
-    report = qframe.upload_points(points, collection, local_con, progress=False)
+    report = qframe.upload_points(points, collection, local_con, barrier=False, progress=False)
     assert report["status"].tolist() == ["acknowledged"]
     with local_con.store() as store:
         said = barrier(store, collection, exactly=17)

@@ -179,14 +179,26 @@ def test_what_passes_by_itself_is_tried_again(
     assert stored(collection, con) == 30
 
 
-@pytest.mark.parametrize("fault", ["bad_request", "unauthenticated", "forbidden", "rate_limit"])
+@pytest.mark.parametrize("fault", ["bad_request", "unauthenticated", "forbidden"])
 def test_what_does_not_pass_by_itself_is_not_tried_again(
     fault: str, transport: str, server: LocalServer, con: qframe.Connection, collection: str
 ) -> None:
-    """A refusal of the content, of the key, or of the size of a batch is asked for once only."""
+    """A refusal of a single point, or of the key, is asked for once only."""
     server.faults([fault], transport=transport)
-    report = upload(10, collection, con, retry=QUICK, on_error="collect")
+    report = upload(1, collection, con, retry=QUICK, on_error="collect")
     assert report[["status", "attempts"]].to_numpy().tolist() == [["failed", 1]]
+
+
+@pytest.mark.parametrize("fault", ["bad_request", "rate_limit"])
+def test_a_batch_that_is_refused_is_halved(
+    fault: str, transport: str, server: LocalServer, con: qframe.Connection, collection: str
+) -> None:
+    """What is wrong with one batch may be right with its halves."""
+    server.faults([fault], transport=transport)
+    report = upload(10, collection, con, retry=QUICK)
+    assert report[["status", "attempts", "retries"]].to_numpy().tolist() == [["applied", 3, 1]]
+    assert stored(collection, con) == 10
+    assert [entry["points"] for entry in server.log()][-3:] == [10, 5, 5]
 
 
 def test_retries_end(
@@ -206,7 +218,8 @@ def test_a_batch_that_may_have_arrived_is_never_called_failed(
 ) -> None:
     """A lost answer makes the batch unknown even when a later attempt is refused."""
     server.faults(["drop_after", "bad_request"], transport=transport)
-    report = upload(10, collection, con, retry=QUICK, on_error="collect")
+    once = qframe.Retry(attempts=4, backoff=0.01, splits=0)
+    report = upload(10, collection, con, retry=once, on_error="collect")
     assert report[["status", "error_type"]].to_numpy().tolist() == [["unknown", "InvalidRequest"]]
     assert stored(collection, con) == 10
 
@@ -258,7 +271,7 @@ def test_an_upload_error_survives_pickling(
     """The error and its report travel between processes."""
     server.faults(["bad_request"], transport=transport)
     with pytest.raises(qframe.UploadError) as raised:
-        upload(10, collection, con)
+        upload(10, collection, con, retry=0)
     back = pickle.loads(pickle.dumps(raised.value))
     assert str(back) == str(raised.value)
     pd.testing.assert_frame_equal(back.report, raised.value.report)
@@ -270,7 +283,7 @@ def test_failures_of_several_workers_are_all_reported(
     """Whichever batches the misfortunes hit, the counts are those of the server."""
     server.faults(["bad_request", "delay:0.01", "bad_request", "delay:0.01"], transport=transport)
     with pytest.raises(qframe.UploadError, match="20 of 100 points") as raised:
-        upload(100, collection, con, order="unordered", workers=4)
+        upload(100, collection, con, order="unordered", workers=4, retry=0)
     assert counts(raised.value.report) == {"applied": 80, "failed": 20}
     assert stored(collection, con) == 80
 
@@ -281,7 +294,7 @@ def test_a_worker_process_tells_its_errors(
     """Errors come back from worker processes as themselves."""
     server.faults(["bad_request"], transport=transport)
     with pytest.raises(qframe.UploadError) as raised:
-        upload(30, collection, con, worker_kind="process")
+        upload(30, collection, con, worker_kind="process", retry=0)
     assert isinstance(raised.value.__cause__, errors.InvalidRequest)
     assert counts(raised.value.report) == {"failed": 10, "applied": 20}
 
@@ -377,7 +390,7 @@ def test_a_write_that_was_not_waited_for_long_enough_is_not_called_applied(
     """`wait_timeout` means queued: the batch arrived, and was not seen to be applied."""
     upload(1, collection, con)
     server.faults(["wait_timeout:0.05"], transport=transport)
-    report = upload(20, collection, con)
+    report = upload(20, collection, con, barrier=False)
     assert report["status"].tolist() == ["acknowledged", "applied"]
     assert counts(report) == {"acknowledged": 10, "applied": 10}
     assert stored(collection, con) == 20
@@ -394,7 +407,7 @@ def test_a_server_that_is_too_slow_leaves_the_batch_unknown(
     upload(1, collection, con)
     server.faults(["delay:1.5"], transport=transport)
     with pytest.raises(qframe.UploadError, match=r"within 0\.5 s.*timeout=") as raised:
-        upload(20, collection, con, retry=0, wait=False)
+        upload(20, collection, con, retry=0, wait=False, barrier=False)
     assert isinstance(raised.value.__cause__, errors.RequestTimeout)
     assert raised.value.report["status"].tolist() == ["unknown", "acknowledged"]
     deadline = time.monotonic() + 30
@@ -411,7 +424,7 @@ def test_a_slow_answer_is_asked_for_again(
     """With a retry a timeout costs time only."""
     con = reach(server, transport, timeout=0.5)
     server.faults(["delay:1.5"], transport=transport)
-    report = upload(20, collection, con, retry=QUICK, wait=False)
+    report = upload(20, collection, con, retry=QUICK, wait=False, barrier=False)
     assert counts(report) == {"acknowledged": 20}
     assert report["retries"].tolist() == [1, 0]
     with con.store() as store:
@@ -632,7 +645,7 @@ def test_a_key_that_may_only_read_cannot_upload(transport: str, locked: LocalSer
 
 
 def test_a_body_that_is_too_large_names_the_limit(locked: LocalServer) -> None:
-    """REST refuses large bodies; the batches that fit go on, and a smaller limit helps."""
+    """REST refuses large bodies; the batches that fit go on, and smaller ones help."""
     con = reach(locked, "rest", api_key=KEY)
     large = frame(40).assign(text=["x" * 20_000 if n < 10 else "x" for n in range(40)])
     options: dict[str, Any] = {
@@ -643,11 +656,13 @@ def test_a_body_that_is_too_large_names_the_limit(locked: LocalServer) -> None:
         "progress": False,
     }
     with pytest.raises(qframe.UploadError, match="larger than allowed") as raised:
-        qframe.upload(large, "large", con, **options)
+        qframe.upload(large, "large", con, retry=0, **options)
     assert isinstance(raised.value.__cause__, errors.RequestTooLarge)
     assert counts(raised.value.report) == {"failed": 10, "applied": 30}
-    report = qframe.upload(large, "large", con, max_batch_bytes=50_000, **options)
-    assert counts(report) == {"applied": 40}
+    for change in ({"max_batch_bytes": 50_000}, {}):
+        report = qframe.upload(large, "large", con, **options, **change)
+        assert counts(report) == {"applied": 40}
+    assert report["retries"].sum() >= 1
 
 
 # ---- Stopping ----

@@ -24,6 +24,7 @@ DTYPES = {
     "bytes": "int64",
     "operation_id": "UInt64",
     "worker": "Int64",
+    "deaths": "int64",
     "error_type": "string",
     "error": "string",
 }

@@ -21,7 +21,7 @@ from tests.server import LocalServer
 
 ROOT = Path(__file__).parents[1]
 
-QUICK = qframe.Retry(attempts=2, backoff=0.01)
+QUICK = qframe.Retry(attempts=2, backoff=0.01, splits=0)
 
 
 def _frame(total: int = 1000) -> pd.DataFrame:
@@ -228,7 +228,7 @@ def test_a_throttled_upload_that_advances_loses_nothing(
         retry=qframe.Retry(attempts=12, backoff=0.01),
         progress=False,
     )
-    assert report.attrs["upload"]["points"]["acknowledged"] == 60
+    assert report.attrs["upload"]["points"]["applied"] == 60
     assert report["retries"].sum() == 30
 
 
@@ -249,6 +249,8 @@ def test_failed_batches_keep_no_bodies(server: LocalServer, collection: str) -> 
                 batch_size=10,
                 on_error="collect",
                 progress=False,
+                retry=0,
+                barrier=False,
             )
             return tracemalloc.get_traced_memory()[1], report
         finally:
