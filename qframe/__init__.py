@@ -13,10 +13,14 @@ in the direction that the data takes::
                    fingerprint    what the frame was, to tell what has changed
               -> batches        row ranges, cut by count and by encoded bytes
               -> pool           threads, each with a worker of its own, here or in another process
-                   uploaders/     delivery: send, wait, send again, halve what is refused
+                   processes      forks of a nursery of our own, or interpreters; exchange and
+                                  serving are what goes between, and the other side
+                   uploaders/     delivery: send, wait, send again, halve what is refused;
                                   rest, grpc, embedded: points -> body -> answer
               -> sending        results -> journal, progress, report, errors
               -> barrier        acknowledged -> applied, or why that is not certain
+              -> failed         a report -> the rows that did not get in
+              -> verify         what is stored -> how it differs from the frame; comparison says when
 
     points       the columns and blocks that go between them
     encoding/    blocks -> bytes: protobuf, json; and how wide they may become
@@ -28,8 +32,9 @@ in the direction that the data takes::
 
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
 write, report, retry, batches <- fingerprint, mapping, encoding <- transports <- uploaders, stores,
-journal <- connection <- processes <- pool, progress <- barrier, target, sending <- resume, read <-
-upload <- accessor. REST, gRPC and the embedded engine never meet.
+journal <- connection <- exchange <- serving <- nursery <- processes <- pool, progress <- barrier,
+target, sending <- resume, read, comparison, failed <- upload, verify <- accessor. REST, gRPC and
+the embedded engine never meet.
 """
 
 from typing import TYPE_CHECKING, Any

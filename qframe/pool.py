@@ -16,12 +16,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from types import TracebackType
 from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 from qframe.arguments import check_choice, whole_number
 from qframe.errors import InputError, WorkerDied, WorkerTimeout
+from qframe.exchange import Signal
 from qframe.processes import ProcessWorker
 
 Item = TypeVar("Item")
@@ -100,13 +100,6 @@ def check_workers(num_workers: int, kind: str) -> None:
     """Raise InputError unless a pool can have so many workers of this kind."""
     whole_number("workers", num_workers, least=1)
     check_choice("worker_kind", kind, ("thread", "process"))
-
-
-class _Signal(Enum):
-    """What a thread is told: the items themselves stand in line elsewhere."""
-
-    WORK = auto()
-    STOP = auto()
 
 
 @dataclass(slots=True, eq=False)
@@ -240,7 +233,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
         self._num_workers = num_workers
         self._worker = worker
         self._kind = kind
-        self._signals: queue.SimpleQueue[_Signal] = queue.SimpleQueue()
+        self._signals: queue.SimpleQueue[Signal] = queue.SimpleQueue()
         self._outbox: queue.SimpleQueue[tuple[_Task[Item], Result | _Raised]] = queue.SimpleQueue()
         # Who begins a task, takes one back, or settles what becomes of one, holds the lock.
         self._lock = threading.Lock()
@@ -299,7 +292,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
                 else:
                     task = in_flight[drawn[0]] = _Task(*drawn)
                     self._waiting.append(task)
-                    self._signals.put(_Signal.WORK)
+                    self._signals.put(Signal.WORK)
             if not in_flight:
                 return
             found = self._next_outcome(None)
@@ -344,7 +337,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
         if not self._closed:
             self._closed = True
             for _ in self._slots:
-                self._signals.put(_Signal.STOP)
+                self._signals.put(Signal.STOP)
         try:
             self._join(self._slots, timeout)
         finally:  # after a Ctrl-C too
@@ -451,7 +444,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
     def _run(self, slot: _Slot[Item]) -> None:
         """Work until told to stop; everything raised travels to the calling thread."""
         try:
-            while self._signals.get() is _Signal.WORK:
+            while self._signals.get() is Signal.WORK:
                 with self._lock:
                     if not self._waiting:
                         continue  # it was taken back
@@ -464,11 +457,11 @@ class ParallelWorkerPool(Generic[Item, Result]):
                     if slot.abandoned:
                         return
                     slot.task = None
-                    if outcome is _Signal.WORK and not self._stopping:
+                    if outcome is Signal.WORK and not self._stopping:
                         self._waiting.appendleft(task)
-                        self._signals.put(_Signal.WORK)
+                        self._signals.put(Signal.WORK)
                         continue
-                if outcome is _Signal.WORK:
+                if outcome is Signal.WORK:
                     outcome = self._lost(task, task.deaths[-1])
                 self._outbox.put((task, outcome))
         finally:
@@ -476,7 +469,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
 
     def _work(
         self, slot: _Slot[Item], task: _Task[Item]
-    ) -> Result | _Raised | Literal[_Signal.WORK]:
+    ) -> Result | _Raised | Literal[Signal.WORK]:
         """Return what becomes of a task; WORK is to hand it out once more."""
         try:
             self._look_for_death(slot, None)
@@ -492,7 +485,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
             if not died or not isinstance(error, WorkerDied):
                 return self._lost(task, error)
             task.deaths.append(error)
-            return _Signal.WORK if len(task.deaths) < FATAL_DEATHS else self._lost(task, error)
+            return Signal.WORK if len(task.deaths) < FATAL_DEATHS else self._lost(task, error)
         self._look_for_death(slot, task)  # `drive` may get over it
         return result
 

@@ -45,8 +45,15 @@ def _threads() -> set[str]:
 
 
 def _children() -> list[psutil.Process]:
-    commands = [(child, child.cmdline()) for child in psutil.Process().children(recursive=True)]
-    return [child for child, command in commands if any("serve()" in part for part in command)]
+    """Return the worker processes: interpreters that serve, and what a nursery forked."""
+    found = []
+    for child in psutil.Process().children():
+        command = " ".join(child.cmdline())
+        if "serve_pipes()" in command:
+            found.append(child)
+        elif "tend(" in command:
+            found += child.children()
+    return found
 
 
 @pytest.fixture(autouse=True)
