@@ -74,6 +74,7 @@ from qframe.errors import (
     WorkerDied,
     WorkerTimeout,
 )
+from qframe.failed import failed
 from qframe.mapping.ids import uuid4, uuid5
 from qframe.mapping.payload import geo
 from qframe.progress import ProgressEvent
@@ -152,6 +153,7 @@ __all__ = [
     "WorkerDied",
     "WorkerTimeout",
     "connect",
+    "failed",
     "geo",
     "read_collection",
     "search",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import pandas as pd
 
+from qframe import failed as _failed
 from qframe import upload as _upload
 from qframe.connection import Con
 from qframe.pool import Kind
@@ -93,3 +94,10 @@ class QdrantAccessor:
         )
 
     upload.__doc__ = _upload.upload.__doc__
+
+    def failed(
+        self, report: pd.DataFrame, *, status: str | Iterable[str] = ("failed", "skipped")
+    ) -> pd.DataFrame:
+        return _failed.failed(self._frame, report, status=status)
+
+    failed.__doc__ = _failed.failed.__doc__
