@@ -20,7 +20,8 @@ in the direction that the data takes::
               -> sending        results -> journal, progress, report, errors
               -> barrier        acknowledged -> applied, or why that is not certain
               -> failed         a report -> the rows that did not get in
-              -> verify         what is stored -> how it differs from the frame; comparison says when
+              -> verify         what is stored -> how it differs from the frame; readback reads it,
+                                  comparison says what is equal
 
     points       the columns and blocks that go between them
     encoding/    blocks -> bytes: protobuf, json; and how wide they may become
@@ -33,7 +34,7 @@ in the direction that the data takes::
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
 write, report, retry, batches <- fingerprint, mapping, encoding <- transports <- uploaders, stores,
 journal <- connection <- exchange <- serving <- nursery <- processes <- pool, progress <- barrier,
-target, sending <- resume, read, comparison, failed <- upload, verify <- accessor. REST, gRPC and
+target, sending <- resume, read, comparison, failed <- readback <- upload, verify <- accessor. REST, gRPC and
 the embedded engine never meet.
 """
 
@@ -81,6 +82,7 @@ from qframe.progress import ProgressEvent
 from qframe.read import read_collection, search
 from qframe.retry import Retry
 from qframe.upload import upload, upload_points
+from qframe.verify import verify
 from qframe.version import __version__ as __version__
 
 QdrantAccessor = _accessor.QdrantAccessor
@@ -161,4 +163,5 @@ __all__ = [
     "upload_points",
     "uuid4",
     "uuid5",
+    "verify",
 ]

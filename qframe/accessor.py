@@ -10,6 +10,7 @@ import pandas as pd
 
 from qframe import failed as _failed
 from qframe import upload as _upload
+from qframe import verify as _verify
 from qframe.connection import Con
 from qframe.pool import Kind
 from qframe.progress import Progress
@@ -94,6 +95,40 @@ class QdrantAccessor:
         )
 
     upload.__doc__ = _upload.upload.__doc__
+
+    def verify(
+        self,
+        collection: str,
+        con: Con = None,
+        *,
+        vectors: Any,
+        ids: Any = None,
+        payload: Any = None,
+        missing: Literal["null", "drop"] = "null",
+        bad_rows: Literal["raise", "skip"] = "raise",
+        sample: float | None = None,
+        seed: int = 0,
+        extra: bool = False,
+        workers: int = 4,
+        retry: Retry | int | None = None,
+    ) -> pd.DataFrame:
+        return _verify.verify(
+            self._frame,
+            collection,
+            con,
+            vectors=vectors,
+            ids=ids,
+            payload=payload,
+            missing=missing,
+            bad_rows=bad_rows,
+            sample=sample,
+            seed=seed,
+            extra=extra,
+            workers=workers,
+            retry=retry,
+        )
+
+    verify.__doc__ = _verify.verify.__doc__
 
     def failed(
         self, report: pd.DataFrame, *, status: str | Iterable[str] = ("failed", "skipped")

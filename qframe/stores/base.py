@@ -138,7 +138,13 @@ class Store(ABC):
 
     @abstractmethod
     def scroll(
-        self, collection: str, *, limit: int, offset: PointId | None, with_vectors: bool
+        self,
+        collection: str,
+        *,
+        limit: int,
+        offset: PointId | None,
+        with_vectors: bool,
+        with_payload: bool = True,
     ) -> Page:
         """Read a page of points in the order of their ids."""
 

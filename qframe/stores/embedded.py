@@ -111,14 +111,20 @@ class EmbeddedStore(Store):
         return [_stored_point(record, vectors) for record in records]
 
     def scroll(
-        self, collection: str, *, limit: int, offset: PointId | None, with_vectors: bool
+        self,
+        collection: str,
+        *,
+        limit: int,
+        offset: PointId | None,
+        with_vectors: bool,
+        with_payload: bool = True,
     ) -> Page:
         """Read a page of points in the order of their ids, numbers before UUIDs."""
         _check_limit(limit)
         request = engine().ScrollRequest(
             limit=limit,
             offset=None if offset is None else _point_id(offset),
-            with_payload=True,
+            with_payload=with_payload,
             with_vector=with_vectors,
         )
         records, following = self._call(collection, "scroll", lambda handle: handle.scroll(request))

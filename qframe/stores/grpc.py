@@ -193,14 +193,20 @@ class GrpcStore(Store):
         return [_read_point(point) for point in reply.result]
 
     def scroll(
-        self, collection: str, *, limit: int, offset: PointId | None, with_vectors: bool
+        self,
+        collection: str,
+        *,
+        limit: int,
+        offset: PointId | None,
+        with_vectors: bool,
+        with_payload: bool = True,
     ) -> Page:
         """Read a page of points in the order of their ids."""
         request = wire.ScrollPoints(
             collection_name=collection,
             limit=limit,
             offset=None if offset is None else write_id(offset),
-            with_payload=wire.WithPayloadSelector(enable=True),
+            with_payload=wire.WithPayloadSelector(enable=with_payload),
             with_vectors=wire.WithVectorsSelector(enable=with_vectors),
         )
         reply = self._channel.call("/qdrant.Points/Scroll", request, wire.ScrollResponse)

@@ -100,12 +100,22 @@ class PatientStore(Store):
         )
 
     def scroll(
-        self, collection: str, *, limit: int, offset: PointId | None, with_vectors: bool
+        self,
+        collection: str,
+        *,
+        limit: int,
+        offset: PointId | None,
+        with_vectors: bool,
+        with_payload: bool = True,
     ) -> Page:
         """Read a page of points in the order of their ids."""
         return self._persist(
             lambda: self._store.scroll(
-                collection, limit=limit, offset=offset, with_vectors=with_vectors
+                collection,
+                limit=limit,
+                offset=offset,
+                with_vectors=with_vectors,
+                with_payload=with_payload,
             )
         )
 

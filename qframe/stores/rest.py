@@ -161,10 +161,20 @@ class RestStore(Store):
             return [_read_point(point) for point in result]
 
     def scroll(
-        self, collection: str, *, limit: int, offset: PointId | None, with_vectors: bool
+        self,
+        collection: str,
+        *,
+        limit: int,
+        offset: PointId | None,
+        with_vectors: bool,
+        with_payload: bool = True,
     ) -> Page:
         """Read a page of points in the order of their ids."""
-        wanted: dict[str, Any] = {"limit": limit, "with_payload": True, "with_vector": with_vectors}
+        wanted: dict[str, Any] = {
+            "limit": limit,
+            "with_payload": with_payload,
+            "with_vector": with_vectors,
+        }
         if offset is not None:
             wanted["offset"] = offset
         result = self._ask(collection, "scroll", wanted)
