@@ -30,6 +30,8 @@ from .wire import Http1, Http2, Piece, watches
 
 CHUNK = 1 << 16
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 Where = Literal["accept", "request", "answer"]
 
 
@@ -132,7 +134,7 @@ class FaultProxy:
         self._always: dict[bool, Plan | None] = {True: None, False: None}
         self._alive: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._healed = asyncio.Event()
         self.port = 0
 
@@ -248,16 +250,25 @@ class FaultProxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(
-                self._accept, "127.0.0.1", self.port, limit=CHUNK, backlog=256
-            )
-            self.port = self._server.sockets[0].getsockname()[1]
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+            self._listener.setblocking(False)
+            self.port = self._listener.getsockname()[1]
+            # Not asyncio's own server: it loses a socket that it accepts in the moment of its end.
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
     async def _mute(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # a client that is gone already
+            client, _ = listener.accept()
+            task = self._loop.create_task(self._serve(client))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _heal(self) -> None:
         self._healed.set()
@@ -269,16 +280,20 @@ class FaultProxy:
 
     async def _end(self) -> None:
         await self._mute()
-        await self._cut()
+        await asyncio.sleep(0.01)  # what was accepted in this moment becomes a connection
+        connections = list(self._alive)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _ in range(1000):
+            if all(connection.is_closed for connection in connections):
+                break
+            for connection in connections:
+                connection.reset()
+            await asyncio.sleep(0.001)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        connection = _Connection(self, reader, writer)
+    async def _serve(self, client: socket.socket) -> None:
+        connection = _Connection(self, await asyncio.open_connection(sock=client, limit=CHUNK))
         self._alive.add(connection)
         try:
             await connection.serve(self._upstream, self.next_fault(connection=True))
@@ -287,7 +302,6 @@ class FaultProxy:
         finally:
             await connection.closed()
             self._alive.discard(connection)
-            self._tasks.discard(task)
 
     async def wait(self, seconds: float) -> None:
         """Wait, until all is healed."""
@@ -300,12 +314,10 @@ class FaultProxy:
 class _Connection:
     """One connection of a client, and the one to the server that belongs to it."""
 
-    def __init__(
-        self, proxy: FaultProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, proxy: FaultProxy, client: Streams) -> None:
         self._proxy = proxy
-        self._client = reader, writer
-        self._server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._client = client
+        self._server: Streams | None = None
         self._answers: dict[int, Fault] = {}  # what the answer to a request will suffer
         self._moved = 0.0
         self._half_closed = False
@@ -343,6 +355,12 @@ class _Connection:
         for _, writer in filter(None, (self._client, self._server)):
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether both sockets are given back."""
+        sides = filter(None, (self._client, self._server))
+        return all(writer.get_extra_info("socket").fileno() < 0 for _, writer in sides)
 
     def reset(self) -> None:
         """Send an RST to both sides."""
