@@ -213,14 +213,15 @@ def _dense(pairs: Sequence[Pair], schema: VectorSchema) -> Iterator[tuple[int, s
     """Compare vectors and multivectors; yield the number of a pair, and two texts."""
     wanted = np.concatenate([np.atleast_2d(pair[0]) for pair in pairs])
     stored = np.concatenate([np.atleast_2d(pair[1]) for pair in pairs])
-    of_pair = np.repeat(np.arange(len(pairs)), [len(np.atleast_2d(pair[0])) for pair in pairs])
     if np.array_equal(wanted, stored):
         return
+    of_pair, starts = _spans([len(np.atleast_2d(pair[0])) for pair in pairs])
     expected, differs = _stored_form(wanted, stored, schema)
     for number in np.unique(of_pair[differs.any(axis=1)]).tolist():
-        rows = of_pair == number
-        gap = np.where(differs[rows], np.abs(stored[rows] - expected[rows]), -1.0)
-        gap[np.isnan(gap)] = np.inf
+        rows = slice(starts[number], starts[number + 1])
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            gap = np.abs(stored[rows] - expected[rows])
+        gap = np.where(differs[rows], np.where(np.isnan(gap), np.inf, gap), -1.0)
         at = np.unravel_index(np.argmax(gap), gap.shape)
         place = ", ".join(map(str, at)) if pairs[number][0].ndim == 2 else str(at[1])
         count = f"{int(differs[rows].sum()):,} of {gap.size:,} numbers"
@@ -229,6 +230,12 @@ def _dense(pairs: Sequence[Pair], schema: VectorSchema) -> Iterator[tuple[int, s
             f"{expected[rows][at]:.7g} at position {place}",
             f"{stored[rows][at]:.7g} at position {place}, the largest difference of {count}",
         )
+
+
+def _spans(lengths: Sequence[int]) -> tuple[NDArray[np.int64], list[int]]:
+    """Return the pair of each row, and where the rows of each pair begin, and the last end."""
+    of_pair = np.repeat(np.arange(len(lengths)), lengths)
+    return of_pair, [0, *np.cumsum(lengths).tolist()]
 
 
 def _stored_form(
@@ -260,11 +267,11 @@ def _stored_form(
 
 def _sparse(pairs: Sequence[Pair]) -> Iterator[tuple[int, str, str]]:
     """Compare sparse vectors, whose indices the server sorts; as `_dense`."""
-    of_pair = np.repeat(np.arange(len(pairs)), [len(pair[0][0]) for pair in pairs])
+    of_pair, starts = _spans([len(pair[0][0]) for pair in pairs])
     wanted, stored = (_sorted([pair[side] for pair in pairs], of_pair) for side in (0, 1))
     differs = (wanted[0] != stored[0]) | (wanted[1] != stored[1])
     for number in np.unique(of_pair[differs]).tolist():
-        at = np.flatnonzero(differs & (of_pair == number))[0]
+        at = starts[number] + int(np.argmax(differs[starts[number] : starts[number + 1]]))
         yield (
             number,
             f"{wanted[1][at]:.7g} for index {wanted[0][at]}",

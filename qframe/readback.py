@@ -19,7 +19,8 @@ from qframe.stores.base import PointId, Store
 from qframe.stores.patient import PatientStore
 
 PAGE = 1000
-"""Points in one request."""
+"""Points in one request. With 250 to 1,000 a run was as fast within the noise, with 4,000 a third
+slower: 20,000 x 384 with four payload columns, over each transport on one machine of 2 cores."""
 
 PAGE_NUMBERS = 2**20
 """Numbers of vectors in one request at the most, unless a single point has more: 4 MiB of floats,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 import tracemalloc
 import uuid
 from pathlib import Path
@@ -430,3 +432,30 @@ def test_a_frame_is_never_copied_as_a_whole(tmp_path: Path) -> None:
     assert found.empty
     assert found.attrs["verify"]["compared"] == rows
     assert highest < vectors.nbytes / 2
+
+
+def test_the_methods_are_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """df.qdrant.verify and failed have the functions' parameters, and hand every one on."""
+    for name in ("verify", "failed"):
+        method, function = getattr(qframe.QdrantAccessor, name), getattr(qframe, name)
+        signature = inspect.signature(function)
+        parameters = list(signature.parameters.values())[1:]
+        assert list(inspect.signature(method).parameters.values())[1:] == parameters
+        assert method.__doc__ == function.__doc__
+        given: dict[str, object] = {}
+
+        def take(*args: object, **kwargs: object) -> None:
+            given.update(signature.bind(*args, **kwargs).arguments)  # noqa: B023
+
+        monkeypatch.setattr(sys.modules[f"qframe.{name}"], name, take)
+        frame = films(1)
+        wanted = {one.name: object() for one in parameters}
+        getattr(frame.qdrant, name)(**wanted)
+        assert given.pop("frame") is frame
+        assert given == wanted
+
+
+def test_no_server() -> None:
+    """A server that is not there is told at once."""
+    with pytest.raises(qframe.ServerUnreachable):
+        films().qdrant.verify("films", "http://127.0.0.1:9", **OPTIONS)
