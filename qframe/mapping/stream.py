@@ -80,11 +80,7 @@ class RecordStream:
                 max_bytes=self._limits.bytes,
             ):
                 yield replace(
-                    batch,
-                    number=number,
-                    start=batch.start + first,
-                    stop=batch.stop + first,
-                    origin=first,
+                    batch, number=number, start=batch.start + first, stop=batch.stop + first
                 )
                 number += 1
 
