@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,12 @@ class Batch:
         Row positions in the frame, half open. Batches tile the frame: rows that were set aside lie
         in the range of a neighbour.
     points : PointColumns or PointBlock
-        Where the points are.
+        Where the points are. A block is all of this batch.
     rows : slice or int64 array
         Which rows of `points` they are.
+    origin : int
+        Where row 0 of `points` stands among all rows: 0 for a frame, and for a stream of records
+        the number of records before these columns.
     """
 
     number: int
@@ -55,6 +58,7 @@ class Batch:
     stop: int
     points: PointColumns | PointBlock
     rows: Rows
+    origin: int = 0
 
     def __len__(self) -> int:
         return row_count(self.rows)
@@ -69,6 +73,48 @@ class Batch:
         # Another process gets this batch's points, not the whole frame.
         return Batch, (self.number, self.start, self.stop, self.block(), slice(0, len(self)))
 
+    def split(self) -> tuple[Batch, Batch]:
+        """Cut into two halves by points, which tile the rows of this batch.
+
+        Both keep the number. Rows that were set aside lie in the range of a neighbour.
+
+        Raises
+        ------
+        ValueError
+            For a single point.
+        TypeError
+            For a batch of converted points, as another process gets it: it does not know which
+            rows they were.
+
+        Examples
+        --------
+        >>> from qframe.points import Ids
+        >>> points = PointColumns(Ids(numbers=np.arange(9, dtype=np.uint64)), {})
+        >>> for half in Batch(0, 4, 9, points, slice(4, 9)).split():
+        ...     print(half.start, half.stop, len(half))
+        4 6 2
+        6 9 3
+        """
+        if isinstance(self.points, PointBlock):
+            raise TypeError(
+                f"batch {self.number} holds converted points without their row positions; "
+                "split it where it was cut, before it is sent to a worker"
+            )
+        half = len(self) // 2
+        if not half:
+            raise ValueError(f"batch {self.number} is a single point, which cannot be split")
+        if isinstance(self.rows, slice):
+            middle = self.rows.start + half
+            first: Rows = slice(self.rows.start, middle)
+            second: Rows = slice(middle, self.rows.stop)
+        else:
+            first, second = self.rows[:half], self.rows[half:]
+        cut = self.origin + _end(first)
+        return (
+            Batch(self.number, self.start, cut, self.points, first, self.origin),
+            Batch(self.number, cut, self.stop, self.points, second, self.origin),
+        )
+
 
 Widths = Callable[[PointColumns, Rows], NDArray[np.int64]]
 """Gives an upper bound on the encoded bytes of each of these rows."""
@@ -80,6 +126,7 @@ def iterate_batches(
     *,
     batch_size: int = BATCH_SIZE,
     max_bytes: int = MAX_BATCH_BYTES,
+    ranges: Sequence[tuple[int, int]] | None = None,
 ) -> Iterator[Batch]:
     """Cut points into batches, lazily and in order.
 
@@ -92,28 +139,42 @@ def iterate_batches(
         Points in a batch at the most.
     max_bytes : int
         Bytes in a batch at the most. A single point that is larger travels alone.
+    ranges : sequence of (int, int), optional
+        Row positions ``[start, stop)`` to cut, ascending and disjoint; None is the whole frame.
 
     Yields
     ------
     Batch
-        Every point in exactly one batch; ``start`` of each is ``stop`` of the one before.
+        Every point of these ranges in exactly one batch, and every batch in one range. Within a
+        range ``start`` of each is ``stop`` of the one before, the first starts where the range
+        does and the last stops where it does. A range without points has no batch.
     """
-    total = len(points)
-    frame_length = len(points.ids)
-    known = np.empty(0, dtype=np.int64)  # widths from `first` on
-    first = number = start = 0
-    while first < total:
-        seen = first + len(known)
-        if len(known) < batch_size and seen < total:
-            window = points.rows(seen, min(seen + batch_size, total))
-            known = np.concatenate([known, widths(points, window)])
-        fits = int(np.searchsorted(np.cumsum(known[:batch_size]), max_bytes, side="right"))
-        last = first + max(1, fits)
-        rows = points.rows(first, last)
-        if last == total:
-            stop = frame_length
-        else:
-            stop = rows.stop if isinstance(rows, slice) else int(rows[-1]) + 1
-        yield Batch(number, start, stop, points, rows)
-        known = known[last - first :]
-        first, start, number = last, stop, number + 1
+    number = 0
+    for start, stop in [(0, len(points.ids))] if ranges is None else ranges:
+        first, total = _points_between(points, start, stop)
+        known = np.empty(0, dtype=np.int64)  # widths from `first` on
+        while first < total:
+            seen = first + len(known)
+            if len(known) < batch_size and seen < total:
+                window = points.rows(seen, min(seen + batch_size, total))
+                known = np.concatenate([known, widths(points, window)])
+            fits = int(np.searchsorted(np.cumsum(known[:batch_size]), max_bytes, side="right"))
+            last = first + max(1, fits)
+            rows = points.rows(first, last)
+            end = stop if last == total else _end(rows)
+            yield Batch(number, start, end, points, rows)
+            known = known[last - first :]
+            first, start, number = last, end, number + 1
+
+
+def _points_between(points: PointColumns, start: int, stop: int) -> tuple[int, int]:
+    """Return the first point, and the one after the last, of a range of rows."""
+    if points.kept is None:
+        return start, stop
+    first, last = np.searchsorted(points.kept, (start, stop)).tolist()
+    return first, last
+
+
+def _end(rows: Rows) -> int:
+    """Return the position after the last of some rows."""
+    return int(rows.stop if isinstance(rows, slice) else rows[-1] + 1)

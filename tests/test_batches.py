@@ -5,10 +5,12 @@ import pickle
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qframe.batches import Batch, iterate_batches
+from qframe.batches import Batch, Limits, iterate_batches
+from qframe.mapping.stream import RecordStream
 from qframe.mapping.vectors.dense import MatrixColumn
 from qframe.points import Ids, PointBlock, PointColumns, Rows
 
@@ -102,3 +104,132 @@ def test_a_batch_in_another_process_has_its_own_points_only() -> None:
     assert isinstance(copy.points, PointBlock)
     assert copy.block().ids.tolist() == [10, 12, 13]
     assert copy.block().vectors[""].values.tolist() == batch.block().vectors[""].values.tolist()
+
+
+@st.composite
+def sorted_ranges(draw: st.DrawFn, total: int) -> list[tuple[int, int]]:
+    """Ranges of rows, ascending and disjoint, some of them adjacent."""
+    edges = sorted(draw(st.sets(st.integers(0, total), max_size=12)))
+    pairs = list(itertools.pairwise(edges))
+    return [pair for pair in pairs if draw(st.booleans())]
+
+
+@given(frames(), st.integers(1, 20), st.integers(1, 200), st.data())
+def test_only_the_ranges_that_are_asked_for_are_cut(
+    frame: tuple[PointColumns, list[int], list[int]],
+    batch_size: int,
+    max_bytes: int,
+    data: st.DataObject,
+) -> None:
+    """Batches tile each range that has points, and hold each of its points once, in order."""
+    points, kept, widths = frame
+    measure = np.array(widths, dtype=np.int64)
+    ranges = data.draw(sorted_ranges(len(widths)))
+    batches = list(
+        iterate_batches(
+            points,
+            lambda _, rows: measure[rows],
+            batch_size=batch_size,
+            max_bytes=max_bytes,
+            ranges=ranges,
+        )
+    )
+    assert [batch.number for batch in batches] == list(range(len(batches)))
+    wanted = [at for at in kept if any(start <= at < stop for start, stop in ranges)]
+    assert [at for batch in batches for at in _at(batch.rows).tolist()] == wanted
+    seen = 0
+    for start, stop in ranges:
+        within = [batch for batch in batches if start <= batch.start < stop]
+        seen += len(within)
+        if not any(start <= at < stop for at in kept):
+            assert within == []
+            continue
+        edges = [start, *(batch.stop for batch in within)]
+        assert [batch.start for batch in within] == edges[:-1]
+        assert edges[-1] == stop
+        for batch in within:
+            assert 1 <= len(batch) <= batch_size
+            assert len(batch) == 1 or measure[batch.rows].sum() <= max_bytes
+            assert ((batch.start <= _at(batch.rows)) & (_at(batch.rows) < batch.stop)).all()
+    assert seen == len(batches)
+
+
+@given(frames(), st.integers(1, 20), st.integers(1, 200))
+def test_the_whole_frame_is_one_range(
+    frame: tuple[PointColumns, list[int], list[int]], batch_size: int, max_bytes: int
+) -> None:
+    """A range over all rows is cut as no ranges are, and no range at all is no batch."""
+    points, _, widths = frame
+
+    def cut(ranges: list[tuple[int, int]] | None) -> list[tuple[int, int, int, list[int]]]:
+        batches = iterate_batches(
+            points,
+            lambda _, rows: np.array(widths, dtype=np.int64)[rows],
+            batch_size=batch_size,
+            max_bytes=max_bytes,
+            ranges=ranges,
+        )
+        return [(b.number, b.start, b.stop, _at(b.rows).tolist()) for b in batches]
+
+    assert cut([(0, len(widths))]) == cut(None)
+    assert cut([]) == []
+
+
+@given(frames(), st.integers(2, 20))
+def test_a_split_batch_is_two_halves_of_it(
+    frame: tuple[PointColumns, list[int], list[int]], batch_size: int
+) -> None:
+    """Halves hold the batch's points in order, each in its own rows, down to single points."""
+    points, kept, widths = frame
+    batches = iterate_batches(
+        points,
+        lambda _, rows: np.ones(len(widths), dtype=np.int64)[rows],
+        batch_size=batch_size,
+    )
+    singles = []
+    queue = list(batches)
+    while queue:
+        batch = queue.pop(0)
+        if len(batch) == 1:
+            singles.append(batch)
+            with pytest.raises(ValueError, match="single point"):
+                batch.split()
+            continue
+        halves = batch.split()
+        first, second = halves
+        assert first.number == second.number == batch.number
+        assert (first.start, first.stop, second.stop) == (batch.start, second.start, batch.stop)
+        assert len(second) - len(first) in (0, 1)
+        assert len(first) + len(second) == len(batch)
+        for half in halves:
+            assert ((half.start <= _at(half.rows)) & (_at(half.rows) < half.stop)).all()
+            assert half.block().ids.tolist() == _at(half.rows).tolist()
+        queue = [*halves, *queue]
+    assert [at for batch in singles for at in _at(batch.rows).tolist()] == kept
+
+
+def test_a_split_batch_of_a_stream_counts_records() -> None:
+    """Halves of a batch of records have the records' numbers, though bad ones were set aside."""
+    records = [{"id": n, "vector": "bad" if n in (0, 6, 8) else [1.0, 2.0]} for n in range(12)]
+    stream = RecordStream(
+        records, lambda _, rows: np.ones(len(_at(rows)), dtype=np.int64), Limits(points=6)
+    )
+    numbers = []
+    for batch in stream.batches():
+        for half in batch.split():
+            ids = half.block().ids.tolist()
+            assert all(half.start <= int(number) < half.stop for number in ids)
+            numbers.append((half.start, half.stop, ids))
+    assert numbers == [
+        (0, 3, [1, 2]),
+        (3, 6, [3, 4, 5]),
+        (6, 10, [7, 9]),
+        (10, 12, [10, 11]),
+    ]
+
+
+def test_a_batch_that_came_from_another_process_is_not_split() -> None:
+    """Converted points have no row positions, so that a split would have to guess."""
+    copy = pickle.loads(pickle.dumps(Batch(3, 10, 14, _points(20), np.array([10, 12, 13]))))
+    with pytest.raises(TypeError, match="without their row positions"):
+        copy.split()

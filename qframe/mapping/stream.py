@@ -80,7 +80,11 @@ class RecordStream:
                 max_bytes=self._limits.bytes,
             ):
                 yield replace(
-                    batch, number=number, start=batch.start + first, stop=batch.stop + first
+                    batch,
+                    number=number,
+                    start=batch.start + first,
+                    stop=batch.stop + first,
+                    origin=first,
                 )
                 number += 1
 
