@@ -10,7 +10,8 @@ in the direction that the data takes::
                    records        the same for a stream of records
               -> target         the collection: what it must be like, and making it
               -> resume         what earlier runs brought in, by a report or a journal
-                   fingerprint    what the frame was, to tell what has changed
+                   journal        the file of it, with linefile, ranges, and the fingerprint that
+                                  tells what of the frame has changed
               -> batches        row ranges, cut by count and by encoded bytes
               -> pool           threads, each with a worker of its own, here or in another process
                    processes      forks of a nursery of our own, or interpreters; exchange and
@@ -32,9 +33,9 @@ in the direction that the data takes::
     version
 
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
-write, report, retry, batches <- fingerprint, mapping, encoding <- transports <- uploaders, stores,
-journal <- connection <- exchange <- serving <- nursery <- processes <- pool, progress <- barrier,
-target, sending <- resume, read, comparison, failed <- readback <- upload, verify <- accessor. REST, gRPC and
+write, report, retry, batches <- fingerprint, linefile, ranges <- journal <- mapping, encoding <-
+transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
+pool, progress <- barrier, target, sending <- resume, read, comparison, failed <- readback <- upload, verify <- accessor. REST, gRPC and
 the embedded engine never meet.
 """
 
