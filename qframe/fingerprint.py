@@ -122,7 +122,7 @@ class Fingerprint:
             found.append(f"the frame has {self.rows:,} rows, it had {other.rows:,}")
         elif self.points != other.points:
             found.append(
-                f"{self.points:,} of {self.rows:,} rows become points, it was {other.points:,}"
+                f"{self.points:,} of {self.rows:,} rows become points, {other.points:,} did"
             )
         found += _mapping_differences(self.mapping, other.mapping)
         found += self._digest_differences(other)
@@ -144,7 +144,7 @@ class Fingerprint:
 
     def _changed(self, name: str, other: Fingerprint) -> set[int]:
         """Return the chunks that both have whole and that differ."""
-        if name not in other.digests:
+        if name not in self.digests or name not in other.digests:
             return set()
         both = zip(_split(self.digests[name]), _split(other.digests[name]), strict=False)
         changed = {at for at, (now, was) in enumerate(both) if now != was}
