@@ -22,14 +22,11 @@ import json
 import logging
 import os
 import re
-import stat
-import sys
 import time
 import warnings
 import zlib
 from array import array
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +35,10 @@ import orjson
 
 from qframe.errors import JournalError, ResumeMismatch
 from qframe.fingerprint import Fingerprint
+from qframe.linefile import LineFile
+from qframe.ranges import Range, merge
 from qframe.report import BatchResult, Status
 from qframe.version import __version__
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 log = logging.getLogger("qframe")
 
@@ -52,67 +46,14 @@ FORMAT = 1
 """Version of the file's format."""
 
 SYNC_SECONDS = 1.0
-"""Seconds between two fsyncs at the least. A lost machine, unlike a killed process, takes what was
-not synced with it, and those rows are sent again: one second of an upload. A record costs 6 us,
-with an fsync 0.2 ms on an NVMe disk (4 ms at the worst of 100), and 10 ms on spinning ones."""
+"""Seconds between two fsyncs at the least. A lost machine, unlike a killed process, takes with it
+what was not synced, and those rows are sent again: one second of an upload. On ext4 over a virtual
+disk a record costs 7 us, and an fsync 230 us, 4 ms at the worst of 100."""
 
 SHOWN = 12
 """Differences that a refusal names."""
 
 _MAGIC = b"qframe-journal "
-_STATUS = {1: Status.ACKNOWLEDGED, 2: Status.APPLIED}
-# On Windows a locked byte cannot be read by others: lock one far behind the records.
-_LOCKED_BYTE = 2**31 - 16
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """Rows whose points have arrived.
-
-    Attributes
-    ----------
-    start, stop : int
-        Row positions in the frame, half open.
-    points : int
-        Points among these rows.
-    status : Status
-        `applied` or `acknowledged`.
-    """
-
-    start: int
-    stop: int
-    points: int
-    status: Status
-
-
-def gaps(done: Iterable[Range], rows: int) -> list[tuple[int, int]]:
-    """Return what is missing between ranges that are sorted and disjoint.
-
-    Parameters
-    ----------
-    done : iterable of Range
-    rows : int
-        Rows of the frame.
-
-    Returns
-    -------
-    list of (int, int)
-        Row positions, half open, ascending and disjoint.
-
-    Examples
-    --------
-    >>> gaps([Range(2, 5, 3, Status.APPLIED), Range(5, 6, 1, Status.ACKNOWLEDGED)], 9)
-    [(0, 2), (6, 9)]
-    """
-    missing = []
-    reached = 0
-    for known in done:
-        if known.start > reached:
-            missing.append((reached, known.start))
-        reached = known.stop
-    if reached < rows:
-        missing.append((reached, rows))
-    return missing
 
 
 class Journal:
@@ -123,14 +64,13 @@ class Journal:
     path : Path
     """
 
-    def __init__(self, path: Path, descriptor: int, clock: Callable[[], float]) -> None:
-        self.path = path
-        self._descriptor = descriptor
+    def __init__(self, file: LineFile, clock: Callable[[], float]) -> None:
+        self.path = file.path
+        self._file = file
         self._clock = clock
         self._synced = clock()
         # Four numbers a record (start, stop, points, whether it is applied): 32 bytes.
         self._records = array("q")
-        self._torn = False
         self._failure: OSError | None = None
         self._warned = False
         self._lost: list[tuple[int, int]] = []
@@ -167,10 +107,11 @@ class Journal:
             When it is the journal of another upload; says what is different.
         """
         path = Path(path).expanduser()
-        descriptor = _open(path)
+        file = None
         try:
-            journal = cls(path, descriptor, clock)
-            content = _read(descriptor)
+            file = LineFile(path)
+            journal = cls(file, clock)
+            content = file.read(_MAGIC)
             if _is_whole(content):
                 journal._go_on(content, fingerprint, collection, target)
             elif _is_torn(content):
@@ -180,18 +121,18 @@ class Journal:
                     f"{str(path)!r} is not a journal of qframe, and is left as it is; "
                     "name another file"
                 )
-        except OSError as error:
-            os.close(descriptor)
-            raise JournalError(f"journal {str(path)!r}: {_reason(error)}") from error
-        except BaseException:
-            os.close(descriptor)
+        except BaseException as error:
+            if file is not None:
+                file.close()
+            if isinstance(error, OSError):
+                raise JournalError(f"journal {str(path)!r}: {_reason(error)}") from error
             raise
         return journal
 
     @property
     def done(self) -> list[Range]:
         """What has arrived according to the file: merged, ascending and disjoint ranges."""
-        return _merge(np.array(self._records, dtype=np.int64).reshape(-1, 4))
+        return merge(np.array(self._records, dtype=np.int64).reshape(-1, 4))
 
     @property
     def error(self) -> str | None:
@@ -237,14 +178,9 @@ class Journal:
 
     def close(self) -> None:
         """Bring the records to the disk and let others use the file."""
-        if self._descriptor < 0:
-            return
-        self._sync()
-        descriptor, self._descriptor = self._descriptor, -1
-        try:
-            _unlock(descriptor)  # also where a forked child holds a copy of the descriptor
-        finally:
-            os.close(descriptor)
+        if not self._file.closed:
+            self._sync()
+            self._file.close()
 
     def __enter__(self) -> Journal:
         return self
@@ -253,22 +189,16 @@ class Journal:
         self.close()
 
     def _begin(self, fingerprint: Fingerprint, collection: str, target: str) -> None:
-        os.ftruncate(self._descriptor, 0)  # of a header that was torn
+        self._file.truncate(0)  # of a header that was torn
         header = {
             "qframe": __version__,
             "collection": collection,
             "target": target,
             "fingerprint": fingerprint.to_json(),
         }
-        line = _MAGIC + b"%d " % FORMAT + _line(header)
-        try:
-            while line:
-                line = line[os.write(self._descriptor, line) :]
-            os.fsync(self._descriptor)
-        except OSError:
-            os.ftruncate(self._descriptor, 0)
-            raise
-        _sync_folder(self.path.parent)
+        self._file.append(_MAGIC + b"%d " % FORMAT + _line(header))
+        self._file.sync()
+        self._file.sync_name()
 
     def _go_on(
         self, content: bytes, fingerprint: Fingerprint, collection: str, target: str
@@ -276,17 +206,16 @@ class Journal:
         end = content.rfind(b"\n") + 1
         first, *lines = content[:end].split(b"\n")[:-1]
         header = self._header(first)
-        was = Fingerprint.from_json(header["fingerprint"])
         found = [
             f"{name} is {now!r}, it was {header[name]!r}"
             for name, now in (("collection", collection), ("target", target))
             if now != header[name]
         ]
-        found = list(dict.fromkeys(found + fingerprint.differences(was)))
+        found = list(dict.fromkeys(found + fingerprint.differences(header["fingerprint"])))
         if found:
             raise ResumeMismatch(_refusal(self.path, found))
         if end < len(content):
-            os.ftruncate(self._descriptor, end)
+            self._file.truncate(end)
         self._load(lines, fingerprint.rows)
 
     def _header(self, line: bytes) -> dict[str, Any]:
@@ -298,20 +227,21 @@ class Journal:
                 f"journal {name!r} has format {version}, of a later qframe; this one, "
                 f"{__version__}, reads {FORMAT}: upgrade qframe, or name another file"
             )
-        header = None if match is None or version < FORMAT else _parse(match[2])
+        header: Any = None if match is None or version < FORMAT else _parse(match[2])
         try:
-            if not isinstance(header, dict):
-                raise KeyError
-            Fingerprint.from_json(header["fingerprint"])
-            return {"collection": header["collection"], "target": header["target"], **header}
-        except (KeyError, TypeError):
+            return {
+                "collection": header["collection"],
+                "target": header["target"],
+                "fingerprint": Fingerprint.from_json(header["fingerprint"]),
+            }
+        except (KeyError, TypeError):  # None, too
             raise JournalError(
                 f"journal {name!r}: its first line is damaged, so that nobody can tell what it is "
                 "of; delete it, or name another file, to upload everything"
             ) from None
 
     def _load(self, lines: list[bytes], rows: int) -> None:
-        """Read all records after the header; 0.9 us a record."""
+        """Read all records after the header: a million in 1.8 s, and merged in 2.3 s."""
         damaged = []
         add = self._records.extend
         for number, line in enumerate(lines, 2):
@@ -334,33 +264,18 @@ class Journal:
         self._records[3::4] = array("q", [1]) * (len(self._records) // 4)
 
     def _append(self, entry: Any) -> bool:
-        """Write a line; return whether it is in the file as a whole."""
-        was_torn, self._torn = self._torn, True
-        # A part of a line that could not be taken back is ended, and passed over when read.
-        line = (b"\n" if was_torn else b"") + _line(entry)
-        written = 0
+        """Write a line; return whether it is in the file."""
         try:
-            while written < len(line):  # once, unless the disk is about to be full
-                written += os.write(self._descriptor, line[written:])
-            self._torn = False
+            self._file.append(_line(entry))
         except OSError as error:
             self._failure = self._failure or error
-            self._torn = was_torn
-            if written:
-                self._take_back(written)
             return False
         return True
-
-    def _take_back(self, count: int) -> None:
-        try:
-            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - count)
-        except OSError:
-            self._torn = True
 
     def _sync(self) -> None:
         self._synced = self._clock()
         try:
-            os.fsync(self._descriptor)
+            self._file.sync()
         except OSError as error:
             if self._failure is None:
                 self._failure = error
@@ -376,54 +291,6 @@ class Journal:
             warnings.warn(message, RuntimeWarning, stacklevel=3)
         except RuntimeWarning:  # where warnings are errors; the upload must not end here
             log.warning("%s", message)
-
-
-def _open(path: Path) -> int:
-    """Open and lock a file, and make it where there is none."""
-    name = str(path)
-    try:
-        if path.exists() and not path.is_file():  # a pipe would wait for its other end
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise JournalError(f"journal {name!r} is {kind}; name a file")
-        if not path.parent.is_dir():
-            raise JournalError(
-                f"journal {name!r}: there is no folder {str(path.parent)!r}; "
-                f"make it with os.makedirs({str(path.parent)!r}), or name a file elsewhere"
-            )
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-        while True:
-            descriptor = os.open(path, flags, 0o666)
-            try:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    raise JournalError(f"journal {name!r} is not a regular file; name a file")
-                _lock(descriptor)
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
-            except FileNotFoundError:
-                pass
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)  # somebody removed the file in between
-    except BlockingIOError:
-        raise JournalError(
-            f"journal {name!r} is in use by another upload, in this process or in another one; "
-            "wait for its end, or name another file"
-        ) from None
-    except OSError as error:
-        raise JournalError(f"journal {name!r}: {_reason(error)}") from error
-
-
-def _read(descriptor: int) -> bytes:
-    """Read the whole file, or only its start where that is no journal's."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    content = os.read(descriptor, len(_MAGIC))
-    if content != _MAGIC:
-        return content
-    parts = [content]
-    while part := os.read(descriptor, 2**24):
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _is_whole(content: bytes) -> bool:
@@ -463,40 +330,6 @@ def _is_range(entry: Any, rows: int) -> bool:
     return 0 <= start < stop <= rows and 0 <= points <= stop - start
 
 
-def _merge(records: np.ndarray[Any, np.dtype[np.int64]]) -> list[Range]:
-    """Merge records, which may overlap where rows were sent twice.
-
-    The frame is cut at every start and stop; what lies between two cuts has one status.
-    """
-    starts, stops, points, applied = records.T
-    cuts = np.unique(np.concatenate([starts, stops]))
-    lows, highs = np.searchsorted(cuts, starts), np.searchsorted(cuts, stops)
-    status = np.zeros(len(cuts) + 1, dtype=np.int8)
-    for value, chosen in ((1, applied == 0), (2, applied == 1)):  # applied wins
-        steps = np.bincount(lows[chosen], minlength=len(cuts) + 1) - np.bincount(
-            highs[chosen], minlength=len(cuts) + 1
-        )
-        status[np.cumsum(steps) > 0] = value
-    count = np.zeros(len(cuts) + 1)
-    overlapped = highs - lows > 1
-    for at in np.flatnonzero(overlapped).tolist():
-        # Only where rows were sent twice in other batches: their points are taken as spread evenly.
-        part = slice(lows[at], highs[at])
-        share = points[at] / (stops[at] - starts[at])
-        count[part] = share * np.diff(cuts[lows[at] : highs[at] + 1])
-    count[lows[~overlapped]] = points[~overlapped]
-    # status[i] is of the rows from cuts[i] to cuts[i + 1]; behind the last cut it is 0.
-    edges = np.flatnonzero(np.diff(status, prepend=0))
-    totals = np.append(0, np.cumsum(count)).round().astype(np.int64)[edges].tolist()
-    places = cuts[edges].tolist()
-    kinds = status[edges].tolist()
-    return [
-        Range(places[at], places[at + 1], totals[at + 1] - totals[at], _STATUS[kind])
-        for at, kind in enumerate(kinds)
-        if kind
-    ]
-
-
 def _refusal(path: Path, found: list[str]) -> str:
     """Say what is different, and what to type next."""
     lines = [f"journal {str(path)!r} is of another upload; nothing was sent"]
@@ -514,37 +347,3 @@ def _reason(error: OSError) -> str:
     """Return the system's text for an error, with its short name."""
     name = errno.errorcode.get(error.errno or 0, type(error).__name__)
     return f"{error.strerror or error} ({name})"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the file's name to the disk, where the system can."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows opens no folders
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:  # nor do all file systems sync them
-        pass
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> None:
-    """Lock until the descriptor is closed, as it is when the process dies, or raise at once."""
-    if sys.platform == "win32":
-        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except PermissionError as error:
-            raise BlockingIOError from error
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _unlock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
-    else:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)

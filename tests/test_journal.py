@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qframe.errors import JournalError, ResumeMismatch
 from qframe.fingerprint import Fingerprint, fingerprint
-from qframe.journal import Journal, Range, gaps
+from qframe.journal import Journal
 from qframe.points import Ids, PointColumns
+from qframe.ranges import Range, gaps
 from qframe.report import BatchResult, Status
 
 ROOT = Path(__file__).parents[1]
@@ -524,19 +525,3 @@ def test_the_same_frame_goes_on_and_another_does_not(path: Path) -> None:
         assert gaps(journal.done, 2) == [(1, 2)]
     with pytest.raises(ResumeMismatch, match="the ids differ in all rows"):
         _open(path, made([1, 3]))
-
-
-@settings(max_examples=50)
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 9)), max_size=8))
-def test_gaps_and_ranges_tile_the_frame(pairs: list[tuple[int, int]]) -> None:
-    """What is done and what is missing are the frame, each row once."""
-    done, reached = [], 0
-    for skip, length in pairs:
-        start = reached + skip
-        done.append(Range(start, start + length, length, A))
-        reached = start + length
-    rows = reached + 5
-    tiles = sorted([*gaps(done, rows), *((one.start, one.stop) for one in done)])
-    assert [tile[0] for tile in tiles] == [0, *(tile[1] for tile in tiles[:-1])]
-    assert tiles[-1][1] == rows
-    assert gaps([], 0) == []
