@@ -35,8 +35,8 @@ in the direction that the data takes::
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
 write, report, retry, batches <- fingerprint, linefile, ranges <- journal <- mapping, encoding <-
 transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
-pool, progress <- barrier, target, sending <- resume, read, comparison, failed <- readback <- upload, verify <- accessor. REST, gRPC and
-the embedded engine never meet.
+pool, progress <- barrier, target, sending <- resume, read, comparison, failed <- readback <-
+upload, verify <- accessor. REST, gRPC and the embedded engine never meet.
 """
 
 from typing import TYPE_CHECKING, Any

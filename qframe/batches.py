@@ -151,7 +151,7 @@ def iterate_batches(
     """
     number = 0
     for start, stop in [(0, len(points.ids))] if ranges is None else ranges:
-        first, total = _points_between(points, start, stop)
+        first, total = points_between(points, start, stop)
         known = np.empty(0, dtype=np.int64)  # widths from `first` on
         while first < total:
             seen = first + len(known)
@@ -167,7 +167,7 @@ def iterate_batches(
             first, start, number = last, end, number + 1
 
 
-def _points_between(points: PointColumns, start: int, stop: int) -> tuple[int, int]:
+def points_between(points: PointColumns, start: int, stop: int) -> tuple[int, int]:
     """Return the first point, and the one after the last, of a range of rows."""
     if points.kept is None:
         return start, stop

@@ -3,11 +3,13 @@ r"""What of an upload has arrived, in a file, so that the same call sends only t
 A text file of one record a line::
 
     qframe-journal 1 d0a1a7c3 {"qframe":"0.1.0","collection":"movies","target":…}
-    5f0c9b1e [0,1000,1000,"acknowledged"]
-    83c2d7a4 "settled"
+    9bd15046 "prepared"
+    ab69b7c2 [0,1000,"acknowledged"]
+    c6a3ec55 "settled"
 
 The first line says what the upload was of. Of the others, each is a range of rows (start, stop,
-points, status), or says that all acknowledged before it are applied by now. The eight hexadecimal
+status), or says that the collection is as the call asked for ("prepared"), or that all
+acknowledged before it are applied by now ("settled"). The eight hexadecimal
 digits are the CRC-32 of the JSON after them.
 
 Every record is one write of a whole line at the file's end, with nothing buffered in this process.
@@ -62,6 +64,8 @@ class Journal:
     Attributes
     ----------
     path : Path
+    is_prepared : bool
+        Whether the collection was made, replaced or found as the call asked for.
     """
 
     def __init__(self, file: LineFile, clock: Callable[[], float]) -> None:
@@ -69,11 +73,12 @@ class Journal:
         self._file = file
         self._clock = clock
         self._synced = clock()
-        # Four numbers a record (start, stop, points, whether it is applied): 32 bytes.
+        # Three numbers a record (start, stop, whether it is applied): 24 bytes.
         self._records = array("q")
         self._failure: OSError | None = None
         self._warned = False
         self._lost: list[tuple[int, int]] = []
+        self.is_prepared = False
 
     @classmethod
     def open(
@@ -132,7 +137,7 @@ class Journal:
     @property
     def done(self) -> list[Range]:
         """What has arrived according to the file: merged, ascending and disjoint ranges."""
-        return merge(np.array(self._records, dtype=np.int64).reshape(-1, 4))
+        return merge(np.array(self._records, dtype=np.int64).reshape(-1, 3))
 
     @property
     def error(self) -> str | None:
@@ -151,6 +156,14 @@ class Journal:
             "same call would send again what the journal lacks; the report knows it, for resume="
         )
 
+    def prepared(self) -> None:
+        """Write down that the collection is as the call asked for."""
+        self.is_prepared = True
+        if self._append("prepared"):
+            self._sync()
+        else:
+            self._warn()
+
     def record(self, result: BatchResult) -> None:
         """Write down that a batch has arrived; does nothing for one that has not.
 
@@ -158,10 +171,10 @@ class Journal:
         """
         if result.status not in (Status.APPLIED, Status.ACKNOWLEDGED):
             return
-        entry = [result.start, result.stop, result.points, result.status.value]
+        entry = [result.start, result.stop, result.status.value]
         if self._append(entry):
             is_applied = result.status is Status.APPLIED
-            self._records.extend((result.start, result.stop, result.points, is_applied))
+            self._records.extend((result.start, result.stop, is_applied))
             if self._clock() - self._synced >= SYNC_SECONDS:
                 self._sync()
         else:
@@ -248,8 +261,10 @@ class Journal:
             entry = _parse(line)
             if entry == "settled":
                 self._settle()
+            elif entry == "prepared":
+                self.is_prepared = True
             elif _is_range(entry, rows):
-                add((entry[0], entry[1], entry[2], entry[3] == "applied"))
+                add((entry[0], entry[1], entry[2] == "applied"))
             elif line:
                 damaged.append(number)
         if damaged:
@@ -261,7 +276,7 @@ class Journal:
             )
 
     def _settle(self) -> None:
-        self._records[3::4] = array("q", [1]) * (len(self._records) // 4)
+        self._records[2::3] = array("q", [1]) * (len(self._records) // 3)
 
     def _append(self, entry: Any) -> bool:
         """Write a line; return whether it is in the file."""
@@ -293,6 +308,21 @@ class Journal:
             log.warning("%s", message)
 
 
+def is_prepared(path: str | os.PathLike[str]) -> bool:
+    """Whether a journal tells that its upload got past preparing the collection.
+
+    Of a file that is no journal, or cannot be read, `Journal.open` tells.
+    """
+    file = Path(path).expanduser()
+    try:
+        if not file.is_file():  # a pipe would wait for its other end
+            return False
+        with file.open("rb") as lines:
+            return any(_parse(line.rstrip(b"\n")) == "prepared" for line in lines)
+    except OSError:
+        return False
+
+
 def _is_whole(content: bytes) -> bool:
     return content.startswith(_MAGIC) and b"\n" in content
 
@@ -320,14 +350,14 @@ def _parse(line: bytes) -> Any:
 
 def _is_range(entry: Any, rows: int) -> bool:
     """Whether a line's content is a range within the frame."""
-    if type(entry) is not list or len(entry) != 4:
+    if type(entry) is not list or len(entry) != 3:
         return False
-    start, stop, points, status = entry
+    start, stop, status = entry
     if status not in ("applied", "acknowledged"):
         return False
-    if type(start) is not int or type(stop) is not int or type(points) is not int:
+    if type(start) is not int or type(stop) is not int:
         return False
-    return 0 <= start < stop <= rows and 0 <= points <= stop - start
+    return 0 <= start < stop <= rows
 
 
 def _refusal(path: Path, found: list[str]) -> str:

@@ -21,16 +21,12 @@ class Range:
     ----------
     start, stop : int
         Row positions in the frame, half open.
-    points : int
-        Points among these rows; an estimate where rows were sent twice, in other batches, and some
-        were set aside.
     status : Status
         `applied` or `acknowledged`.
     """
 
     start: int
     stop: int
-    points: int
     status: Status
 
 
@@ -50,7 +46,7 @@ def gaps(done: Iterable[Range], rows: int) -> list[tuple[int, int]]:
 
     Examples
     --------
-    >>> gaps([Range(2, 5, 3, Status.APPLIED), Range(5, 6, 1, Status.ACKNOWLEDGED)], 9)
+    >>> gaps([Range(2, 5, Status.APPLIED), Range(5, 6, Status.ACKNOWLEDGED)], 9)
     [(0, 2), (6, 9)]
     """
     missing = []
@@ -69,8 +65,8 @@ def merge(records: np.ndarray[Any, np.dtype[np.int64]]) -> list[Range]:
 
     Parameters
     ----------
-    records : int64 array of shape (n, 4)
-        Start, stop, points, and 1 for applied or 0 for acknowledged; in any order.
+    records : int64 array of shape (n, 3)
+        Start, stop, and 1 for applied or 0 for acknowledged; in any order.
 
     Returns
     -------
@@ -78,7 +74,7 @@ def merge(records: np.ndarray[Any, np.dtype[np.int64]]) -> list[Range]:
         Ascending and disjoint; neighbours differ in status.
     """
     # The frame is cut at every start and stop; what lies between two cuts has one status.
-    starts, stops, points, applied = records.T
+    starts, stops, applied = records.T
     cuts = np.unique(np.concatenate([starts, stops]))
     lows, highs = np.searchsorted(cuts, starts), np.searchsorted(cuts, stops)
     status = np.zeros(len(cuts) + 1, dtype=np.int8)
@@ -87,21 +83,10 @@ def merge(records: np.ndarray[Any, np.dtype[np.int64]]) -> list[Range]:
             highs[chosen], minlength=len(cuts) + 1
         )
         status[np.cumsum(steps) > 0] = value
-    count = np.zeros(len(cuts) + 1)
-    overlapped = highs - lows > 1
-    for at in np.flatnonzero(overlapped).tolist():
-        # Only where rows were sent twice in other batches: their points are taken as spread evenly.
-        part = slice(lows[at], highs[at])
-        share = points[at] / (stops[at] - starts[at])
-        count[part] = share * np.diff(cuts[lows[at] : highs[at] + 1])
-    count[lows[~overlapped]] = points[~overlapped]
     # status[i] is of the rows from cuts[i] to cuts[i + 1]; behind the last cut it is 0.
     edges = np.flatnonzero(np.diff(status, prepend=0))
-    totals = np.append(0, np.cumsum(count)).round().astype(np.int64)[edges].tolist()
     places = cuts[edges].tolist()
     kinds = status[edges].tolist()
     return [
-        Range(places[at], places[at + 1], totals[at + 1] - totals[at], _STATUS[kind])
-        for at, kind in enumerate(kinds)
-        if kind
+        Range(places[at], places[at + 1], _STATUS[kind]) for at, kind in enumerate(kinds) if kind
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,9 +15,10 @@ from qframe.barrier import pass_barrier
 from qframe.batches import points_between
 from qframe.errors import InputError, ResumeMismatch
 from qframe.fingerprint import fingerprint, ids_digest
-from qframe.journal import Journal, Range, gaps, is_prepared, merge
+from qframe.journal import Journal, is_prepared
 from qframe.mapping.ids import Uuid4
 from qframe.points import PointColumns
+from qframe.ranges import Range, gaps
 from qframe.report import BatchResult, Status
 from qframe.schema import CollectionInfo
 from qframe.stores.base import Store
@@ -124,7 +126,7 @@ class Past:
                 collection=self._collection,
                 target=self._target,
             )
-            self._done = list(self._journal.done)
+            self._done = self._journal.done
             self.notes["journal"] = self._path
         elif self._report is not None:
             _compare(self._report.attrs["upload"], rows, digest, mapping)
@@ -188,7 +190,7 @@ class Past:
 
     def prepared(self) -> None:
         """Note that the collection is as the call asks for."""
-        if self._journal is not None and not self.is_prepared:
+        if self._journal is not None and not self._journal.is_prepared:
             self._journal.prepared()
 
     @property
@@ -223,7 +225,7 @@ class Past:
 
     def _settle(self) -> None:
         self.settled()
-        self._done = merge(Range(known.start, known.stop, Status.APPLIED) for known in self._done)
+        self._done = [replace(known, status=Status.APPLIED) for known in self._done]
 
     def _count(self, ranges: Iterable[Range]) -> int:
         """Count the points in ranges of rows."""
@@ -265,7 +267,8 @@ def _check_report(report: Any, collection: str, target: str) -> pd.DataFrame:
                 f"resume: the report is of an upload to {name} {summary.get(name)!r}, and this one "
                 f"goes to {now!r}; leave resume out to upload everything there"
             )
-    return pd.DataFrame(report)
+    kept: pd.DataFrame = report
+    return kept
 
 
 def _compare(
@@ -292,8 +295,6 @@ def _compare(
 
 def _arrived(report: pd.DataFrame) -> list[Range]:
     """Return the row ranges that a report tells as arrived."""
-    there = report[report["status"].isin(ARRIVED)]
+    there = report[report["status"].isin(ARRIVED)].sort_values("start")
     cells = (there[name].tolist() for name in ("start", "stop", "status"))
-    return merge(
-        Range(start, stop, Status(status)) for start, stop, status in zip(*cells, strict=True)
-    )
+    return [Range(start, stop, Status(status)) for start, stop, status in zip(*cells, strict=True)]

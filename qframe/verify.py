@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from qframe.arguments import whole_number
 from qframe.comparison import COMPARABLE, datatype
@@ -151,7 +152,7 @@ def verify(
         lines: list[Line] = []
         make = Start(connection, collection, policy, chosen, info.vectors)
         count = 1 if connection.transport == "embedded" else workers  # the engine holds the GIL
-        with ParallelWorkerPool(count, make) as pool:
+        with ParallelWorkerPool[NDArray[np.int64], list[Line]](count, make) as pool:
             for of_page in pool.ordered_map(pages(chosen)):
                 lines += of_page
         if extra:

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from qframe.errors import JournalError, ResumeMismatch
 from qframe.fingerprint import Fingerprint, fingerprint
-from qframe.journal import Journal
+from qframe.journal import Journal, is_prepared
 from qframe.points import Ids, PointColumns
 from qframe.ranges import Range, gaps
 from qframe.report import BatchResult, Status
@@ -62,7 +62,7 @@ def test_what_was_recorded_is_there_when_it_is_opened_again(path: Path) -> None:
         assert journal.done == []
         for result in (_result(10, 20), _result(0, 10), _result(30, 40, A), _result(20, 30, K, 7)):
             journal.record(result)
-        expected = [Range(0, 30, 27, K), Range(30, 40, 10, A)]
+        expected = [Range(0, 30, K), Range(30, 40, A)]
         assert journal.done == expected
     assert _done(path) == expected
 
@@ -82,7 +82,7 @@ def test_settled_makes_applied_of_what_was_acknowledged(path: Path) -> None:
         journal.record(_result(0, 10))
         journal.settled()
         journal.record(_result(10, 20))
-        expected = [Range(0, 10, 10, A), Range(10, 20, 10, K)]
+        expected = [Range(0, 10, A), Range(10, 20, K)]
         assert journal.done == expected
     assert _done(path) == expected
 
@@ -122,18 +122,34 @@ def test_ranges_may_overlap(tmp_path_factory: Any, sent: Any, settled: int) -> N
         assert one.stop < following.start or (
             one.stop == following.start and one.status != following.status
         )
-    assert all(one.points == one.stop - one.start for one in done)
     missing = [row for start, stop in gaps(done, 60) for row in range(start, stop)]
     assert missing == sorted(set(range(60)) - state.keys())
 
 
-def test_points_of_a_batch_that_was_sent_twice_count_once(path: Path) -> None:
-    """The same range twice is the same points, where rows were set aside too."""
+def test_a_batch_that_was_sent_twice_is_there_once(path: Path) -> None:
+    """The same range twice is one, where rows were set aside too."""
     with _open(path) as journal:
         journal.record(_result(0, 10, K, 7))
         journal.record(_result(0, 10, A, 7))
         journal.record(_result(10, 20, A, 2))
-        assert journal.done == [Range(0, 20, 9, A)]
+        assert journal.done == [Range(0, 20, A)]
+
+
+def test_what_was_prepared_is_known_before_it_is_opened(path: Path) -> None:
+    """Whether the collection was prepared can be asked for, of any file."""
+    assert not is_prepared(path)
+    _open(path).close()
+    assert not is_prepared(path)
+    with _open(path) as journal:
+        assert not journal.is_prepared
+        journal.prepared()
+    assert is_prepared(path)
+    with _open(path) as journal:
+        assert journal.is_prepared
+        assert journal.done == []
+    path.write_bytes(b'"prepared"\n')
+    assert not is_prepared(path)
+    assert not is_prepared(path.parent)
 
 
 def test_many_records_are_read_in_seconds(path: Path) -> None:
@@ -144,13 +160,13 @@ def test_many_records_are_read_in_seconds(path: Path) -> None:
     random.Random(1).shuffle(order)
     lines = []
     for at in order:
-        text = b'[%d,%d,1000,"applied"]' % (at * 1000, at * 1000 + 1000)
+        text = b'[%d,%d,"applied"]' % (at * 1000, at * 1000 + 1000)
         lines.append(b"%08x %b\n" % (zlib.crc32(text), text))
     with path.open("ab") as file:
         file.writelines(lines)
     begun = time.monotonic()
     with _open(path, was) as journal:
-        assert journal.done == [Range(0, 2 * 10**8, 2 * 10**8, A)]
+        assert journal.done == [Range(0, 2 * 10**8, A)]
     assert time.monotonic() - begun < 30
 
 
@@ -223,7 +239,7 @@ def test_another_collection_server_or_data_is_refused_by_name(path: Path) -> Non
         "to upload everything, delete the file or name another journal",
     ]
     assert path.read_bytes() == before
-    assert _done(path) == [Range(0, 10, 10, K)]
+    assert _done(path) == [Range(0, 10, K)]
 
 
 def test_a_journal_has_one_writer_at_a_time(path: Path) -> None:
@@ -258,8 +274,8 @@ def test_a_torn_journal_goes_on_at_every_length(path: Path) -> None:
         journal.settled()
         journal.record(_result(20, 30, A))
     whole = path.read_bytes()
-    allowed = [[], [Range(0, 10, 10, K)], [Range(0, 10, 10, K), Range(10, 20, 10, A)]]
-    allowed += [[Range(0, 20, 20, A)], [Range(0, 30, 30, A)]]
+    allowed = [[], [Range(0, 10, K)], [Range(0, 10, K), Range(10, 20, A)]]
+    allowed += [[Range(0, 20, A)], [Range(0, 30, A)]]
     met = []
     for length in range(len(whole) + 1):
         path.write_bytes(whole[:length])
@@ -268,7 +284,7 @@ def test_a_torn_journal_goes_on_at_every_length(path: Path) -> None:
             assert done in allowed
             met.append(allowed.index(done))
             journal.record(_result(100, 110))
-        assert _done(path) == [*done, Range(100, 110, 10, K)]
+        assert _done(path) == [*done, Range(100, 110, K)]
     assert met == sorted(met)
     assert set(met) == set(range(5))
 
@@ -312,9 +328,9 @@ def test_a_damaged_line_is_told_of(path: Path, caplog: pytest.LogCaptureFixture)
     with _open(path) as journal:
         for at in range(3):
             journal.record(_result(at * 10, at * 10 + 10))
-    path.write_bytes(path.read_bytes().replace(b"[10,20,10", b"[10,21,10"))
+    path.write_bytes(path.read_bytes().replace(b"[10,20,", b"[10,21,"))
     with caplog.at_level(logging.WARNING, "qframe"):
-        assert _done(path) == [Range(0, 10, 10, K), Range(20, 30, 10, K)]
+        assert _done(path) == [Range(0, 10, K), Range(20, 30, K)]
     assert "1 damaged line(s), the first is line 3; their rows are sent again" in caplog.text
 
 
@@ -355,10 +371,9 @@ def test_a_kill_at_any_moment_loses_nothing_that_was_recorded(path: Path) -> Non
             while not (line := parent.stdout.readline()).startswith("killed"):
                 told = int(line)
             assert line == f"killed by {-signal.SIGKILL}\n"
-            known = (_done(path) or [Range(0, 0, 0, K)])[0]
+            known = (_done(path) or [Range(0, 0, K)])[0]
             assert known.start == 0
             assert told <= known.stop <= told + 3
-            assert known.points == known.stop
             told = known.stop
     assert told > 0
 
@@ -397,7 +412,7 @@ def test_a_file_that_may_not_grow_costs_records_and_not_the_upload(path: Path) -
     assert "80 rows that arrived are not in it, the first range is 20 to 30" in error
     assert "The upload goes on" in error
     assert count == "1 20"
-    assert _done(path) == [Range(0, 20, 20, K), Range(100, 110, 10, K)]
+    assert _done(path) == [Range(0, 20, K), Range(100, 110, K)]
 
 
 @pytest.fixture
@@ -435,7 +450,7 @@ def test_a_full_disk_costs_records_and_not_the_upload(small_disk: Path) -> None:
         journal.record(_result(5000, 5010))
         assert "ENOSPC" in str(journal.error)
         assert f"{3000 - kept.stop:,} rows" in str(journal.error)
-    assert _done(path) == [kept, Range(5000, 5010, 10, K)]
+    assert _done(path) == [kept, Range(5000, 5010, K)]
 
 
 def test_a_disk_that_is_full_at_the_start_refuses_the_upload(small_disk: Path) -> None:
@@ -473,7 +488,7 @@ def test_a_part_that_cannot_be_taken_back_is_passed_over(
         room[0] = 1000
         journal.record(_result(10, 20))
         monkeypatch.undo()
-    assert _done(path) == [Range(10, 20, 10, K)]
+    assert _done(path) == [Range(10, 20, K)]
 
 
 def test_a_warning_that_is_an_error_does_not_end_the_upload(

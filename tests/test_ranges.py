@@ -17,7 +17,7 @@ def test_gaps_and_ranges_tile_the_frame(pairs: list[tuple[int, int]]) -> None:
     done, reached = [], 0
     for skip, length in pairs:
         start = reached + skip
-        done.append(Range(start, start + length, length, A))
+        done.append(Range(start, start + length, A))
         reached = start + length
     rows = reached + 5
     tiles = sorted([*gaps(done, rows), *((one.start, one.stop) for one in done)])
@@ -28,20 +28,20 @@ def test_gaps_and_ranges_tile_the_frame(pairs: list[tuple[int, int]]) -> None:
 
 def test_no_records_are_no_ranges() -> None:
     """A journal with nothing but its first line has nothing done."""
-    assert merge(np.empty((0, 4), dtype=np.int64)) == []
+    assert merge(np.empty((0, 3), dtype=np.int64)) == []
 
 
 def test_neighbours_of_one_status_are_one_range() -> None:
-    """Whatever order they come in, what touches is merged, with its points added up."""
-    records = [(20, 30, 5, 1), (0, 10, 10, 0), (10, 20, 8, 0), (40, 50, 1, 1)]
+    """Whatever order they come in, what touches is merged."""
+    records = [(20, 30, 1), (0, 10, 0), (10, 20, 0), (40, 50, 1)]
     assert merge(np.array(records, dtype=np.int64)) == [
-        Range(0, 20, 18, K),
-        Range(20, 30, 5, A),
-        Range(40, 50, 1, A),
+        Range(0, 20, K),
+        Range(20, 30, A),
+        Range(40, 50, A),
     ]
 
 
 def test_rows_that_were_sent_twice_in_other_batches_count_once() -> None:
-    """Where ranges overlap in part, applied wins and no point is counted twice."""
-    records = [(0, 20, 20, 0), (10, 30, 20, 1)]
-    assert merge(np.array(records, dtype=np.int64)) == [Range(0, 10, 10, K), Range(10, 30, 20, A)]
+    """Where ranges overlap in part, applied wins."""
+    records = [(0, 20, 0), (10, 30, 1)]
+    assert merge(np.array(records, dtype=np.int64)) == [Range(0, 10, K), Range(10, 30, A)]

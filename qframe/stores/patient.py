@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -40,6 +41,8 @@ class PatientStore(Store):
         self._retry = Retry.of(retry)
         self._sleep = sleep
         self._is_known = retry is not None  # whether a Qdrant is there
+        deadline = self._retry.deadline
+        self._until = math.inf if deadline is None else time.monotonic() + deadline
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._store!r})"
@@ -149,8 +152,9 @@ class PatientStore(Store):
             except QframeError as error:
                 if not self._is_known and isinstance(error, (ServerUnreachable, InvalidAnswer)):
                     raise
-                seconds = self._retry.wait(error, attempt, time.monotonic() - began)
-                if seconds is None:
+                now = time.monotonic()
+                seconds = self._retry.wait(error, attempt, now - began)
+                if seconds is None or now + seconds > self._until:
                     raise
                 self._sleep(seconds)
             else:
