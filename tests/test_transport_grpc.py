@@ -24,6 +24,7 @@ from qframe import errors
 from qframe._wire import messages as wire
 from qframe.retry import parse_retry_after
 from qframe.transports.grpc import GrpcChannel
+from tests.faults.proxy import FaultProxy, hold
 from tests.server import LocalServer
 
 KEY = "a-long-and-secret-key"
@@ -418,6 +419,21 @@ def test_no_answer_in_time(scripted: tuple[Scripted, int]) -> None:
     error = fails(port, timeout=0.1)
     assert isinstance(error, errors.RequestTimeout)
     assert f"no answer from grpc://127.0.0.1:{port} within 0.1 s" in str(error)
+
+
+def test_a_connection_that_died_in_silence_is_left(server: LocalServer) -> None:
+    """After a call without an answer the next one goes over another connection."""
+    with FaultProxy(server.grpc_url, least=0) as proxy:
+        channel = GrpcChannel("127.0.0.1", proxy.port, timeout=0.3)
+        proxy.plan(None, hold("answer"))
+        for _ in range(2):
+            with suppress(errors.RequestTimeout):
+                channel.call(HEALTH, wire.HealthCheckRequest(), wire.HealthCheckReply)
+        reply = channel.call(HEALTH, wire.HealthCheckRequest(), wire.HealthCheckReply, timeout=10)
+        channel.close()
+        assert reply.version
+        assert proxy.connections == 2
+        assert proxy.pending() == []
 
 
 def test_answer_that_is_no_message(scripted: tuple[Scripted, int]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from google.protobuf.message import DecodeError, Message
 
 from qframe.address import check_headers, is_loopback
-from qframe.errors import ConnectionLost, InputError, InvalidAnswer
+from qframe.errors import ConnectionLost, InputError, InvalidAnswer, RequestTimeout
 from qframe.transports.grpc_errors import Translator
 from qframe.version import USER_AGENT
 
@@ -144,7 +144,12 @@ class GrpcChannel:
         try:
             answer = self._method(method)(body, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise self._translator.translate(error, seconds) from (self._translator.cause(error))
+            failure = self._translator.translate(error, seconds)
+            if isinstance(failure, RequestTimeout):
+                # What died in silence may be the connection: all later calls would hang on it too,
+                # until keepalive notices after 80 s.
+                self.close()
+            raise failure from self._translator.cause(error)
         except ValueError as error:  # the channel was closed by another thread meanwhile
             raise ConnectionLost(f"the connection to {self.target} was closed") from error
         try:
