@@ -267,8 +267,8 @@ def _check_report(report: Any, collection: str, target: str) -> pd.DataFrame:
                 f"resume: the report is of an upload to {name} {summary.get(name)!r}, and this one "
                 f"goes to {now!r}; leave resume out to upload everything there"
             )
-    kept: pd.DataFrame = report
-    return kept
+    assert isinstance(report, pd.DataFrame)
+    return report  # itself: a copy by pd.DataFrame(report) is without its attrs
 
 
 def _compare(
