@@ -384,7 +384,7 @@ import tests.test_journal as t
 path = pathlib.Path(sys.argv[1])
 with t._open(path) as journal:
     size = path.stat().st_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 90, resource.RLIM_INFINITY))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for at in range(10):
