@@ -3,7 +3,7 @@
 A ``text`` block below a Python block is what a notebook would show under it: what it prints, then
 the value of its last line; or the error that it ends with, in brief. Where the text leaves
 something open, it has "...". ``<!-- faults: internal*2 -->`` above a Python block makes the local
-server misbehave meanwhile.
+server misbehave meanwhile, and ``<!-- poison: ID -->`` makes it refuse a point.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 CELL = re.compile(
-    r"(?:<!-- faults: (?P<faults>.+?) -->\n)?```python\n(?P<code>.*?)```\n"
+    r"(?:<!-- (?P<kind>faults|poison): (?P<faults>.+?) -->\n)?```python\n(?P<code>.*?)```\n"
     r"(?:\n```text\n(?P<shown>.*?)```\n)?",
     re.DOTALL,
 )
@@ -45,14 +45,16 @@ class Cell:
     code: str
     shown: str | None
     faults: list[str]
+    poison: list[str]
 
 
 def cells() -> Iterator[Cell]:
     """Yield the README's Python blocks, from top to bottom."""
     for match in CELL.finditer(README):
         line = README.count("\n", 0, match.start("code"))
-        faults = match["faults"].split() if match["faults"] else []
-        yield Cell(line, match["code"], match["shown"], faults)
+        told = match["faults"].split() if match["faults"] else []
+        faults, poison = ([], told) if match["kind"] == "poison" else (told, [])
+        yield Cell(line, match["code"], match["shown"], faults, poison)
 
 
 def run(cell: Cell, code: str, names: dict[str, Any]) -> str:
@@ -97,7 +99,9 @@ def test_python_blocks(empty_folder: Path, server: LocalServer) -> None:
         for cell in cells():
             code = cell.code.replace("http://localhost:6333", server.rest_url)
             code = code.replace("grpc://localhost:6334", server.grpc_url)
+            server.reset(collections=False)
             server.faults(cell.faults)
+            server.poison(cell.poison)
             got = run(cell, code, names)
             got = got.replace(server.rest_url, "http://localhost:6333")
             got = got.replace(server.grpc_url, "grpc://localhost:6334")
