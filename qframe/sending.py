@@ -223,7 +223,7 @@ class Sending:
         return delivery.give_up(bare(error))
 
     def _check_deadline(self) -> None:
-        seconds = self._retry.deadline
+        seconds = None if self._gate.abandoned else self._retry.deadline  # once is enough
         if seconds is not None and time.monotonic() - self._began > seconds:
             raise DeadlinePassed(
                 f"the {seconds:g} s that the upload was given are over: "

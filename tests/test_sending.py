@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -317,6 +319,75 @@ def test_a_fatal_error_stops_the_rest(server: LocalServer, collection: str) -> N
     server.reset()
 
 
+@pytest.mark.parametrize("worker_kind", ["thread", "process"])
+def test_a_deadline_ends_everything(server: LocalServer, collection: str, worker_kind: Any) -> None:
+    """When the time for the upload is over, what is there is told, and the rest is unsent."""
+    server.reset()
+    _frame(10).qdrant.upload(collection, server.rest_url, vectors="v", ids="n", progress=False)
+    server.faults(["delay:0", "delay:0", "delay:6", "delay:6"])
+    arguments: dict[str, Any] = {
+        "vectors": "v",
+        "ids": "n",
+        "batch_size": 50,
+        "workers": 2,
+        "worker_kind": worker_kind,
+        "retry": qframe.Retry(deadline=2.5),
+        "progress": False,
+    }
+    began = time.monotonic()
+    with pytest.raises(UploadError, match=r"the 2\.5 s that the upload was given") as caught:
+        _frame().qdrant.upload(collection, server.rest_url, **arguments)
+    assert time.monotonic() - began < 6
+    assert isinstance(caught.value.__cause__, qframe.DeadlinePassed)
+    report = caught.value.report
+    _adds_up(report, 1000)
+    counts = report.attrs["upload"]["points"]
+    assert (counts["acknowledged"], counts["unknown"]) == (100, 100)
+    assert counts["unsent"] == 800
+    server.faults(["delay:6", "delay:6"])
+    report = _frame().qdrant.upload(collection, server.rest_url, on_error="collect", **arguments)
+    assert report.attrs["upload"]["points"]["unsent"] == 900
+    server.reset()
+
+
+def test_a_deadline_ends_the_waiting_for_a_server(collection: str) -> None:
+    """A server that does not come is not waited for beyond the deadline."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        retry = qframe.Retry(attempts=None, timeout=None, max_backoff=0.1, deadline=1.0)
+        with pytest.raises(qframe.ServerUnreachable):
+            _frame().qdrant.upload(collection, url, vectors="v", retry=retry, progress=False)
+
+
+@pytest.mark.parametrize("worker_kind", ["thread", "process"])
+def test_a_batch_that_takes_too_long(
+    server: LocalServer, collection: str, worker_kind: Any
+) -> None:
+    """Its worker is given up and replaced, it is unknown, and the others go in."""
+    server.reset()
+    _frame(10).qdrant.upload(collection, server.rest_url, vectors="v", ids="n", progress=False)
+    server.faults(["delay:6"])
+    report = _frame().qdrant.upload(
+        collection,
+        server.rest_url,
+        vectors="v",
+        ids="n",
+        batch_size=100,
+        worker_kind=worker_kind,
+        batch_timeout=1.0,
+        wait=True,
+        on_error="collect",
+        progress=False,
+    )
+    _adds_up(report, 1000)
+    counts = report.attrs["upload"]["points"]
+    assert (counts["applied"], counts["unknown"]) == (900, 100)
+    (error,) = report["error_type"].dropna()
+    assert error == "WorkerTimeout"
+    server.reset()
+
+
 def test_order_is_kept(server: LocalServer, collection: str) -> None:
     """With order="ordered" requests come one after another, whatever the workers."""
     server.reset()
@@ -391,6 +462,7 @@ def test_records_set_aside_are_raised_at_the_end(tmp_path: Path) -> None:
         ({"max_batch_bytes": -1}, "max_batch_bytes=-1: a whole number, 1 or more"),
         ({"workers": 0}, "workers=0: a whole number, 1 or more"),
         ({"workers": True}, "workers=True: a whole number, 1 or more"),
+        ({"batch_timeout": 0}, "batch_timeout=0: seconds above 0"),
         ({"retry": -1}, "retry=-1: pass a number of retries"),
         ({"retry": True}, "retry=True: pass a number of retries"),
         ({"progress": "bar"}, "progress='bar': 'auto', True, False or a callable"),
