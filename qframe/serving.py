@@ -84,7 +84,8 @@ def serve(channel: Channel) -> NoReturn:
     listener.start()
     code = 1
     try:
-        channel.greet()
+        with contextlib.suppress(BrokenPipeError):  # nobody is there any more
+            channel.greet()
         _answer(channel, received)
         code = 0
     except SystemExit as error:

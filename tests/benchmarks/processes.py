@@ -137,4 +137,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    # Nothing of `__main__` is there in a worker process.
+    from tests.benchmarks.processes import main as imported
+
+    imported()
