@@ -3,6 +3,10 @@
 A message is a signal and a value. The value is pickled; arrays in it are not: where both sides have
 the same `Memory`, they are copied into it once and read where they lie. What else there is goes
 through two pipes, which work on every platform, and end when the process at the other end does.
+
+A point of 384 numbers and four payload columns, in blocks of 1,000, costs the process that sends it
+0.24 µs of CPU time with shared memory, 0.45 µs with its arrays in the pipe, and 2.3 µs pickled
+whole. A message and its answer take 70 µs at the least.
 """
 
 from __future__ import annotations

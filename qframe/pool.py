@@ -38,8 +38,8 @@ TIME_LIMIT = 600.0
 default, so that what is cut off is stuck."""
 
 TICK = 0.25
-"""Seconds between two looks at time limits while the calling thread waits. Ten slots take 3 µs to
-look at."""
+"""Seconds between two looks at time limits while the calling thread waits. A look at ten workers
+takes 2.4 µs."""
 
 GRACE = 1.0
 """Seconds that threads get to end after their workers were killed or cancelled."""

@@ -44,7 +44,7 @@ def _threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if "qframe-worker" in thread.name}
 
 
-def _children() -> list[psutil.Process]:
+def worker_processes() -> list[psutil.Process]:
     """Return the worker processes: interpreters that serve, and what a nursery forked."""
     found = []
     for child in psutil.Process().children():
@@ -61,7 +61,7 @@ def nothing_is_left() -> Iterator[None]:
     """No test leaves a thread or a child process behind."""
     yield
     assert _threads() == set()
-    assert _children() == []
+    assert worker_processes() == []
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])
@@ -203,7 +203,7 @@ def test_processes_are_not_this_one(capfd: pytest.CaptureFixture[str]) -> None:
     with ParallelWorkerPool[Any, Any](2, Square, "process") as pool:
         pids = set(pool.ordered_map(["print"] * 20))
         assert os.getpid() not in pids
-        assert pids <= {child.pid for child in _children()}
+        assert pids <= {child.pid for child in worker_processes()}
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("stray") == 20
@@ -260,7 +260,7 @@ def test_closing_kills_a_process_that_hangs() -> None:
     pool = ParallelWorkerPool[float, float](1, Square, "process")
     results = pool.unordered_map([1, -1000])
     next(results)
-    (child,) = _children()
+    (child,) = worker_processes()
     began = time.monotonic()
     pool.close(timeout=0.1)
     child.wait(30)

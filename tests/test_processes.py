@@ -33,7 +33,7 @@ from qframe.processes import ProcessWorker
 from qframe.write import WriteOptions
 from tests.obedient import DiesWhenMade, NeverMade, Obedient
 from tests.server import LocalServer
-from tests.test_pool import _children, _threads
+from tests.test_pool import _threads, worker_processes
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,7 +55,7 @@ def nothing_is_left() -> Iterator[None]:
     """No test leaves a thread or a worker process behind."""
     yield
     assert _threads() == set()
-    assert _children() == []
+    assert worker_processes() == []
 
 
 @contextlib.contextmanager
@@ -538,7 +538,7 @@ def test_all_workers_killed_at_once(start: str) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(0.2)
-        children = _children()
+        children = worker_processes()
         killed = time.monotonic()
         for child in children:
             child.kill()
@@ -630,7 +630,7 @@ def test_nothing_is_left(start: str) -> None:
     gc.collect()
     assert opened() == before
     assert set(os.listdir("/dev/shm")) <= memory
-    assert _children() == []
+    assert worker_processes() == []
 
 
 SCRIPT = """

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 
 import qframe
 from qframe import InputError, ProgressEvent, UploadError, UploadInterrupted
 from tests.server import LocalServer
+from tests.test_pool import worker_processes
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,9 +84,7 @@ def test_stopping_in_the_middle(
         if "qframe-worker" in thread.name:
             thread.join(30)
             assert not thread.is_alive()
-    assert not [
-        child for child in psutil.Process().children() if "serve()" in " ".join(child.cmdline())
-    ]
+    assert worker_processes() == []
 
 
 def test_a_signal_stops_the_embedded_engine(tmp_path: Path) -> None:

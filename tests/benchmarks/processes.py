@@ -4,6 +4,9 @@
 nursery and as interpreters, and then hands blocks of 1,000 points of 384 float32 numbers and four
 payload columns to one worker: with shared memory, with the same arrays through the pipe, and
 pickled whole through a pipe. Times are user and system CPU time of this process alone.
+
+On two cores: 0.55 s from the nursery, then 0.05 s; 1.2 s for interpreters; and 0.24, 0.45 and
+2.3 µs a point.
 """
 
 from __future__ import annotations
