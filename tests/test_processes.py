@@ -565,11 +565,12 @@ def test_a_worker_that_dies_while_nothing_is_to_do(start: str) -> None:
 @pytest.mark.parametrize("told", [("sleep", 1000), ("kill", signal.SIGSTOP)], ids=str)
 def test_a_process_that_takes_too_long_is_killed(start: str, told: Any) -> None:
     """Asleep or stopped, it is killed after the time limit, its item failed, and replaced."""
+    limit = 2.0 if start == "nursery" else 6.0  # to start counts too
     with ParallelWorkerPool[Any, Any](
-        2, Obedient, "process", failed=lambda item, error: str(error), time_limit=1.5
+        2, Obedient, "process", failed=lambda item, error: str(error), time_limit=limit
     ) as pool:
         first, slow, *rest = list(pool.ordered_map(["pid", told, "pid", "pid"]))
-    assert "gave no result within the time limit of 1.5 s, and was replaced" in slow
+    assert f"gave no result within the time limit of {limit:g} s, and was replaced" in slow
     assert all(isinstance(pid, int) for pid in [first, *rest])
     assert pool.deaths == []
 
