@@ -1129,11 +1129,13 @@ def test_workers_may_be_processes(con: qframe.Connection, collection: str) -> No
 def test_points_are_acknowledged_unless_waited_for(
     server_con: qframe.Connection, collection: str
 ) -> None:
-    """Without `wait` the server has queued the points, with it they are applied."""
-    queued = upload(small(), collection, server_con, vectors="v", wait=False)
+    """Without `wait` the server has queued the points; with it, or after it, they are applied."""
+    queued = upload(small(), collection, server_con, vectors="v", wait=False, barrier=False)
     assert set(queued["status"]) == {"acknowledged"}
-    applied = upload(small(), collection, server_con, vectors="v", wait=True)
-    assert set(applied["status"]) == {"applied"}
+    for options in ({"wait": True}, {"wait": False}):
+        applied = upload(small(), collection, server_con, vectors="v", **options)
+        assert set(applied["status"]) == {"applied"}
+        assert applied.attrs["upload"]["barrier"] is None
 
 
 def test_the_embedded_engine_applies_at_once(tmp_path: Path) -> None:
@@ -1329,7 +1331,15 @@ def test_shard_keys_choose_the_shard(
     upload(small(), collection, server_con, vectors="v", shard_key="eu")
     upload(small(), collection, server_con, vectors="v", ids=qframe.uuid4(), shard_key=["eu", 7])
     with pytest.raises(qframe.UploadError, match="not found") as refused:
-        upload(small(), collection, server_con, vectors="v", shard_key="us", ids=qframe.uuid4())
+        upload(
+            small(),
+            collection,
+            server_con,
+            vectors="v",
+            shard_key="us",
+            ids=qframe.uuid4(),
+            retry=0,
+        )
     assert refused.value.report["error_type"].tolist() == ["InvalidRequest"]
     if is_at(server_con, server):
         keys = [e["shard_key"] for e in server.log() if e["collection"] == collection]
