@@ -314,6 +314,18 @@ def test_a_worker_that_dies_is_followed_by_another() -> None:
     assert sum(result.attempts for result in results) == len(server.sends)
 
 
+def test_a_stop_after_a_worker_died_over_a_request() -> None:
+    """What it had sent is unknown, not unsent, when the upload is stopped before another try."""
+    gate = Gate(2)
+    delivery = Delivery(_batch(4), QUICK, gate, Lessons())
+    with pytest.raises(WorkerDied):
+        delivery.run(Server(plan=[WorkerDied("killed")]))
+    gate.abandon()
+    (result,) = delivery.run(Server())
+    assert (result.status, result.attempts, result.deaths) == (Status.UNKNOWN, 1, 1)
+    assert str(result.error) == "killed"
+
+
 def test_a_batch_over_which_workers_die() -> None:
     """Given up, it is unknown if it was sent, failed if it never was, with the reason."""
     gate = Gate(1)

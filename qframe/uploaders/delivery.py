@@ -272,8 +272,8 @@ class Delivery:
         began = time.perf_counter()
         try:
             answer: Answer = call(Send())
-        except WorkerDied:
-            part.doubtful = True
+        except WorkerDied as death:
+            self._refused(part, WorkerDied(*death.args))  # told, should there be no other try
             self._mourn(part)
             raise
         except Exception as error:
