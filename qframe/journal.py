@@ -8,9 +8,9 @@ A text file of one record a line::
     c6a3ec55 "settled"
 
 The first line says what the upload was of. Of the others, each is a range of rows (start, stop,
-status), or says that the collection is as the call asked for ("prepared"), or that all
-acknowledged before it are applied by now ("settled"). The eight hexadecimal
-digits are the CRC-32 of the JSON after them.
+status), or says that the collection is as the call asked for ("prepared"), that all acknowledged
+before it are applied by now ("settled"), or that these count no longer, as points were missing
+("doubted"). The eight hexadecimal digits are the CRC-32 of the JSON after them.
 
 Every record is one write of a whole line at the file's end, with nothing buffered in this process.
 So a killed process leaves at most one torn line. It is cut off, and a line whose digits are wrong
@@ -189,6 +189,17 @@ class Journal:
         else:
             self._warn()
 
+    def doubted(self) -> None:
+        """Write down that what is acknowledged so far may be missing, and is to be sent again.
+
+        Otherwise a later `settled` would be told of these rows too, whatever became of them since.
+        """
+        if self._append("doubted"):
+            self._doubt()
+            self._sync()
+        else:
+            self._warn()
+
     def close(self) -> None:
         """Bring the records to the disk and let others use the file."""
         if not self._file.closed:
@@ -261,6 +272,8 @@ class Journal:
             entry = _parse(line)
             if entry == "settled":
                 self._settle()
+            elif entry == "doubted":
+                self._doubt()
             elif entry == "prepared":
                 self.is_prepared = True
             elif _is_range(entry, rows):
@@ -277,6 +290,10 @@ class Journal:
 
     def _settle(self) -> None:
         self._records[2::3] = array("q", [1]) * (len(self._records) // 3)
+
+    def _doubt(self) -> None:
+        records = np.array(self._records, dtype=np.int64).reshape(-1, 3)
+        self._records[:] = array("q", records[records[:, 2] == 1].tobytes())
 
     def _append(self, entry: Any) -> bool:
         """Write a line; return whether it is in the file."""

@@ -173,6 +173,8 @@ class Past:
                 self._settle()
             else:
                 self._done = [k for k in self._done if k.status is Status.APPLIED]
+                if self._journal is not None:
+                    self._journal.doubted()
                 again = told - self._count(self._done)
                 log.warning(
                     "%s: %d acknowledged points are sent again: %s",

@@ -257,6 +257,24 @@ def test_what_the_server_dropped_is_sent_again(
     _equals(frame, collection, con)
 
 
+def test_what_was_dropped_and_then_refused_is_missing(
+    server: LocalServer, collection: str, tmp_path: Path
+) -> None:
+    """A row that the server lost, and refused when it came again, is sent a third time."""
+    frame, journal = _frame().assign(id=range(ROWS)), tmp_path / "films.qframe"
+    options: dict[str, Any] = {"journal": journal, "ids": "id", "batch_size": ROWS}
+    server.reset()
+    server.faults(["lose"])
+    _upload(frame, collection, server.rest_url, barrier=False, **options)
+    server.poison([3])
+    second = _upload(frame, collection, server.rest_url, on_error="collect", **options)
+    assert second.attrs["upload"]["points"]["applied"] == ROWS - 1
+    server.reset(collections=False)
+    third = _upload(frame, collection, server.rest_url, **options)
+    sent = third[third["attempts"] > 0]
+    assert sent[["start", "stop"]].to_numpy().tolist() == [[3, 4]]
+
+
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_lost_points_are_loud(
     server: LocalServer, collection: str, transport: str, tmp_path: Path
