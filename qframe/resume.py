@@ -154,11 +154,7 @@ class Past:
             return
         told = self._count(self._done)
         if info is None:
-            raise ResumeMismatch(
-                f"{self._origin} says that {told:,} points are in collection "
-                f"{self._collection!r} at {self._target}, and there is no such collection any "
-                f"more; {self._anew}"
-            )
+            raise ResumeMismatch(self._gone(told))
         is_counted = self._write.update_filter is None and self._write.update_mode != "update_only"
         if any(known.status is Status.ACKNOWLEDGED for known in self._done):
             doubt = pass_barrier(
@@ -182,7 +178,11 @@ class Past:
                     again,
                     doubt.text,
                 )
+            # What was queued when the collection was found may have been applied by now.
+            info = store.describe(self._collection)
         applied = self._count(self._done)
+        if info is None:
+            raise ResumeMismatch(self._gone(told))
         if is_counted and info.points < applied:
             raise ResumeMismatch(
                 f"{self._origin} says that {applied:,} points are in collection "
@@ -235,6 +235,12 @@ class Past:
             return 0
         bounds = [points_between(self._points, known.start, known.stop) for known in ranges]
         return sum(last - first for first, last in bounds)
+
+    def _gone(self, told: int) -> str:
+        return (
+            f"{self._origin} says that {told:,} points are in collection {self._collection!r} at "
+            f"{self._target}, and there is no such collection any more; {self._anew}"
+        )
 
     @property
     def _origin(self) -> str:

@@ -257,6 +257,20 @@ def test_what_the_server_dropped_is_sent_again(
     _equals(frame, collection, con)
 
 
+def test_what_is_still_queued_is_waited_for(
+    server: LocalServer, collection: str, tmp_path: Path
+) -> None:
+    """Acknowledged points that are applied while an upload is gone on with are not missed."""
+    frame, journal = _frame(), tmp_path / "films.qframe"
+    server.reset()
+    server.faults(["apply_late:1.5"])
+    first = _upload(frame, collection, server.rest_url, journal=journal, barrier=False)
+    assert set(first["status"]) == {"acknowledged"}
+    second = _upload(frame, collection, server.rest_url, journal=journal)
+    assert set(second["status"]) == {"applied"}
+    assert second["attempts"].sum() == 0
+
+
 def test_what_was_dropped_and_then_refused_is_missing(
     server: LocalServer, collection: str, tmp_path: Path
 ) -> None:
