@@ -215,6 +215,17 @@ def test_a_batch_that_is_accepted_brings_hope() -> None:
     assert lessons.hopeful
 
 
+def test_a_batch_that_is_taken_whole_brings_hope_back() -> None:
+    """Bad rows are found again once the server took a batch, however many it refused before."""
+    lessons = Lessons()
+    for _ in range(3):
+        _run(_batch(100), Server(poison=set(range(100))), lessons=lessons)
+    assert not lessons.hopeful
+    _run(_batch(100), Server(), lessons=lessons)
+    results = _run(_batch(100), Server(poison={50}), lessons=lessons)
+    assert _rows(results) == [(0, 50, "applied"), (50, 51, "failed"), (51, 100, "applied")]
+
+
 def test_a_small_bucket_is_learned() -> None:
     """A rate limit without a time to come back halves, and later batches are cut beforehand."""
     lessons = Lessons()

@@ -28,8 +28,8 @@ ADJACENT = 8
 accepted is given up: so many bad rows may stand together at its start."""
 
 BARREN = 3
-"""Batches in a row of which nothing was accepted, after which others are refused as a whole: what
-is wrong with all rows is not found by halving."""
+"""Batches that were halved while nothing at all was accepted, after which others are refused as a
+whole: what is wrong with all rows is not found by halving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Lessons:
             self.bytes = min(self.bytes, max(1.0, size))
 
     def bear(self, *, fruit: bool) -> None:
-        """Note whether any part of a batch that was halved got in."""
+        """Note that a request was accepted, or that no part of a batch that was halved was."""
         with self._lock:
             self._barren = 0 if fruit else self._barren + 1
 
@@ -170,8 +170,8 @@ class Delivery:
                 continue
             if not self._finish(part):
                 break
-        if self._is_halved:
-            self._lessons.bear(fruit=self._fruit)
+        if self._is_halved and not self._fruit:
+            self._lessons.bear(fruit=False)
         return merged(self._done)
 
     def give_up(self, error: QframeError | None = None) -> tuple[BatchResult, ...]:
@@ -291,6 +291,7 @@ class Delivery:
         )
         part.is_under_way = False
         self._fruit = True
+        self._lessons.bear(fruit=True)
         self._gate.advance()
         return answer
 
