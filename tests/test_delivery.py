@@ -289,6 +289,15 @@ def test_transient_errors_are_counted_by_part() -> None:
     assert (result.status, result.attempts) == (Status.FAILED, 4)
 
 
+def test_waiting_for_the_first_request_costs_no_patience() -> None:
+    """`Retry.timeout` runs from the first request, not from before the wait that others caused."""
+    gate = Gate()
+    gate.hold(0.5)
+    server = Server(plan=[ServiceUnavailable("busy")])
+    (result,) = _run(_batch(4), server, Retry(timeout=0.4, backoff=0.0), gate=gate)
+    assert (result.status, result.attempts) == (Status.APPLIED, 2)
+
+
 def test_a_doubt_stays() -> None:
     """A part of a batch that may have been applied is unknown when it is refused."""
     server = Server(poison={0, 1}, plan=[ConnectionLost("reset")])

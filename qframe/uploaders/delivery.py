@@ -236,7 +236,7 @@ class Delivery:
         if part.size > self._lessons.bytes and not is_single and self._is_halving:
             return False
         tries = 0
-        first_sent = time.perf_counter()
+        first_sent = math.nan
         passed = self._gate.passed
         while True:
             entry = self._gate.enter()
@@ -244,6 +244,8 @@ class Delivery:
             part.result = replace(part.result, throttled_s=throttled_s)
             if not entry.admitted:
                 return True
+            if not tries:
+                first_sent = time.perf_counter()  # the wait at the gate is for others
             answer = self._attempt(part, call, entry)
             if isinstance(answer, Answer):
                 return True
