@@ -172,6 +172,15 @@ class RateLimited(TransportError):
 
     transient = True
 
+    @property
+    def is_of_size(self) -> bool:
+        """Whether the request costs more than the server ever grants at once, as it says itself.
+
+        Without a time to come back, and without these words of Qdrant's, it may as well be a
+        proxy's limit of requests.
+        """
+        return self.retry_after is None and "split your request" in str(self)
+
 
 class InsufficientStorage(TransportError):
     """The server is out of disk or memory."""

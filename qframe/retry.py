@@ -133,8 +133,7 @@ class Retry:
             return None
         if self.attempts is not None and attempt >= self.attempts:
             return None
-        # Full jitter spreads out workers that failed together.
-        spread = random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 30))
+        spread = self.spread(attempt, random)
         if error.retry_after is None:
             seconds = spread
         else:
@@ -142,6 +141,13 @@ class Retry:
         if self.timeout is not None and elapsed + seconds > self.timeout:
             return None
         return seconds
+
+    def spread(self, attempt: int, random: Callable[[], float] = _random.random) -> float:
+        """Return the seconds to wait after an attempt of this number, where nobody names them.
+
+        Full jitter spreads out workers that failed together.
+        """
+        return random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 30))
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

@@ -87,6 +87,18 @@ class Server:
         return Answer(Status.APPLIED, len(self.sends))
 
 
+class Paused(Gate):
+    """Notes how long was to be waited, and does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def pause(self, seconds: float) -> bool:
+        self.pauses.append(seconds)
+        return True
+
+
 def _run(
     batch: Batch,
     server: Callable[[Encode | Send], Any],
@@ -238,6 +250,25 @@ def test_a_small_bucket_is_learned() -> None:
     (result,) = _run(_batch(1000), server, lessons=lessons)
     assert [len(ids) for ids in server.sends] == [250] * 4
     assert (result.status, result.attempts, result.retries) == (Status.APPLIED, 4, 0)
+
+
+def test_a_proxy_that_throttles_teaches_nothing_of_size() -> None:
+    """Where nobody speaks of splitting, halves are sent after a pause, and later batches whole."""
+    lessons, gate = Lessons(), Paused()
+    server = Server(plan=[RateLimited("too many requests")] * 3)
+    batch = _batch(1000)
+    retry = Retry(backoff=8.0, max_backoff=20.0)
+    _adds_up(_run(batch, server, retry, lessons, gate), batch, server)
+    assert server.stored == set(range(1000))
+    assert [len(ids) for ids in server.sends] == [1000, 500, 250, 125, 125, 250, 500]
+    assert len(gate.pauses) == 3
+    assert all(0 < pause <= most for pause, most in zip(gate.pauses, (8, 16, 20), strict=True))
+    server.sends.clear()
+    _run(_batch(1000), server, lessons=lessons)
+    assert [len(ids) for ids in server.sends] == [1000]
+    gate.pauses.clear()
+    _run(_batch(1000), Server(most=300), retry, Lessons(), gate)
+    assert not gate.pauses  # the server itself says that it is the size
 
 
 def test_a_small_body_is_learned() -> None:

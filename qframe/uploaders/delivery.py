@@ -131,6 +131,7 @@ class Delivery:
         self._left = [_Part(batch, outline(batch))]  # the next one last
         self._halvings = retry.halvings
         self._refusals = 0
+        self._throttled = 0  # in a row, for no reason of size
         self._is_halved = False
         self._fruit = False
         self._patience = math.ceil(math.log2(max(2, len(batch)))) + ADJACENT
@@ -166,6 +167,7 @@ class Delivery:
                 continue
             elif self._is_worth_halving(part):
                 self._is_halved = True
+                self._slow_down(part)
                 self._halve(part)
                 continue
             if not self._finish(part):
@@ -292,6 +294,7 @@ class Delivery:
             part.result, status=answer.status, operation_id=answer.operation_id, error=None
         )
         part.is_under_way = False
+        self._throttled = 0
         self._fruit = True
         self._lessons.bear(fruit=True)
         self._gate.advance()
@@ -333,7 +336,8 @@ class Delivery:
         if error is None:
             return False
         if isinstance(error, RateLimited) and error.retry_after is None:
-            self._lessons.lower(points=(points + 1) // 2)
+            if error.is_of_size:
+                self._lessons.lower(points=(points + 1) // 2)
         elif isinstance(error, RequestTooLarge):
             # Halves differ a little in size: with half as the limit, one of them were cut again.
             self._lessons.lower(size=part.size * 5 / 8)
@@ -354,6 +358,13 @@ class Delivery:
             return False
         self._halvings -= 2
         return True
+
+    def _slow_down(self, part: _Part) -> None:
+        """Wait before the halves of what was throttled, unless its size alone was the reason."""
+        error = part.result.error
+        if isinstance(error, RateLimited) and not error.is_of_size:
+            self._throttled += 1
+            self._gate.pause(self._retry.spread(self._throttled))
 
     def _halve(self, part: _Part) -> None:
         """Put the halves in the part's place; what was spent on it is told of the first."""
