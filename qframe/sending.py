@@ -114,6 +114,14 @@ class Sending:
         self._lessons = Lessons()
         self._deliveries: dict[int, Delivery] = {}
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for what the server does by itself, within the deadline."""
+        deadline = self._retry.deadline
+        if deadline is None:
+            return self._retry.patience
+        return min(self._retry.patience, max(0.0, self._began + deadline - time.monotonic()))
+
     def run(
         self,
         batches: Iterator[Batch],
@@ -194,11 +202,12 @@ class Sending:
                     if run.cause is not None or fatal:
                         pool.close(timeout=0)
         finally:
+            run.ended_early = run.cause is not None or fatal
             run.seconds = tally.seconds()
             if extent is not None:
                 for result in self._rest(run, batches, extent):
                     take([result])
-            shown.close(tally.last(stopped=run.cause is not None or fatal))
+            shown.close(tally.last(stopped=run.ended_early))
         if isinstance(display, Called):  # a mistake of the caller's own; others are only logged
             run.display_error = shown.error
         return run
@@ -341,6 +350,8 @@ class Run:
     seconds : float
     cause : BaseException or None
         What ended it early.
+    ended_early : bool
+        Whether by this, or by an error of a batch that the others would have ended with too.
     blamed : QframeError or None
         What was wrong with the input, or with what was thought to have arrived, though the rest
         went on.
@@ -357,6 +368,7 @@ class Run:
     results: list[BatchResult] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
     cause: BaseException | None = None
+    ended_early: bool = False
     blamed: QframeError | None = None
     display_error: Exception | None = None
     deaths: list[Death] = dataclasses.field(default_factory=list)

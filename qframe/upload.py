@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from qframe.arguments import check_choice
-from qframe.barrier import pass_barrier
+from qframe.barrier import LATER, Doubt, pass_barrier
 from qframe.batches import iterate_batches
 from qframe.connection import Con, resolve
 from qframe.errors import InputError
@@ -215,7 +215,7 @@ def upload(
             info=target.info,
         )
         past.open(mapped.points, len(frame), write.to_json() | {"missing": missing})
-        past.confirm(store, target.info, policy.patience)
+        past.confirm(store, target.info, sending.patience)
         measure = connection.measure(collection, write)
         limits = measure.room(target.limits(batch_size, max_batch_bytes))
         target.check_points(len(mapped.points), bare_ids=mapped.bare_ids and not past.is_prepared)
@@ -231,7 +231,7 @@ def upload(
         )
         run = sending.run(batches, display, extent=extent, record=past.record)
         run.absorb(past.results)
-        if barrier and await_applied(run, store, target, write, policy):
+        if barrier and await_applied(run, store, target, write, sending.patience):
             past.settled()
         run.notes |= past.close()
     return run.finish(len(frame), mapped.skipped, created=target.created, on_error=on_error)
@@ -336,7 +336,7 @@ retry, on_error, progress
         )
         run = sending.run(stream.batches(), display)
         if barrier:
-            await_applied(run, store, target, write, policy, is_unique=False)
+            await_applied(run, store, target, write, sending.patience, is_unique=False)
     if bad_rows == "raise":
         run.blamed = stream.complaint() or run.blamed
     return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)
@@ -347,7 +347,7 @@ def await_applied(
     store: Store,
     target: Target,
     write: WriteOptions,
-    retry: Retry,
+    patience: float,
     *,
     is_unique: bool = True,
 ) -> bool:
@@ -359,8 +359,8 @@ def await_applied(
     store : Store
     target : Target
     write : WriteOptions
-    retry : Retry
-        How long to wait.
+    patience : float
+        Seconds.
     is_unique : bool
         Whether each point has an id of its own, so that they can be counted.
 
@@ -369,7 +369,15 @@ def await_applied(
     bool
         Whether all acknowledged points are known to be applied.
     """
-    if not run.acknowledged or run.cause is not None:
+    if not run.acknowledged or isinstance(run.cause, KeyboardInterrupt):
+        return False
+    if run.ended_early:
+        run.settle(
+            Doubt(
+                "whether all acknowledged points are applied was not asked, as the upload ended "
+                f"early; {LATER}"
+            )
+        )
         return False
     expected = target.expected(run.arrived, write) if is_unique else None
     try:
@@ -378,7 +386,7 @@ def await_applied(
             run.collection,
             exactly=None,
             at_least=expected,
-            patience=retry.patience,
+            patience=patience,
             shard_key=write.shard_key,
         )
     except KeyboardInterrupt as stop:

@@ -348,6 +348,48 @@ def test_a_deadline_ends_everything(server: LocalServer, collection: str, worker
     server.reset()
 
 
+def test_a_server_that_has_gone_is_not_asked_for_more(collection: str) -> None:
+    """When the server is gone for good, nobody waits until it has applied what it took."""
+    with LocalServer() as mortal:
+
+        def kill(event: ProgressEvent) -> None:
+            if event.done == 50 and not event.finished:
+                mortal.kill()
+
+        began = time.monotonic()
+        report = _frame().qdrant.upload(
+            collection,
+            mortal.rest_url,
+            vectors="v",
+            batch_size=50,
+            retry=0,
+            on_error="collect",
+            progress=kill,
+        )
+        assert time.monotonic() - began < 30  # Retry.timeout is ten times as long
+    _adds_up(report, 1000)
+    counts = report.attrs["upload"]["points"]
+    assert counts["acknowledged"] >= 50
+    assert counts["unsent"] >= 500
+    assert "the upload ended early" in report.attrs["upload"]["barrier"]
+
+
+def test_a_deadline_ends_the_waiting_for_the_barrier(server: LocalServer, collection: str) -> None:
+    """What the server has not applied by the deadline stays acknowledged, with the reason."""
+    server.reset()
+    server.faults(["apply_late:8"])
+    report = _frame(10).qdrant.upload(
+        collection,
+        server.rest_url,
+        vectors="v",
+        retry=qframe.Retry(deadline=2.0),
+        progress=False,
+    )
+    assert set(report["status"]) == {"acknowledged"}
+    assert "still queued in the server" in report.attrs["upload"]["barrier"]
+    assert report.attrs["upload"]["points"]["acknowledged"] == 10
+
+
 def test_a_deadline_ends_the_waiting_for_a_server(collection: str) -> None:
     """A server that does not come is not waited for beyond the deadline."""
     with socket.socket() as nobody:
