@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 import qframe
+from qframe.mapping.ids import Uuid5
 
 Point = tuple[list[float], dict[str, Any]]
 """Vector and payload."""
@@ -41,6 +42,16 @@ class Data:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def head(self, rows: int) -> Data:
+        """Return the first rows of it."""
+        arguments = dict(self.arguments)
+        for name in ("vectors", "ids"):
+            if isinstance(arguments[name], np.ndarray):
+                arguments[name] = arguments[name][:rows]
+        ids = self.ids[:rows]
+        points = {point: self.points[point] for point in ids if point is not None}
+        return Data(self.frame.iloc[:rows], arguments, ids, points)
 
     def upload(self, collection: str, con: Any, **options: Any) -> pd.DataFrame:
         """Upload it; options go before those that belong to the frame."""
@@ -80,6 +91,8 @@ def drawn(random: Random, rows: int) -> Data:
         arguments["vectors"] = "embedding"
     else:
         arguments["vectors"] = matrix
+    if isinstance(argument, Uuid5):  # its columns stay in the payload
+        payload |= column
     points = {
         ids[row]: (matrix[row].tolist(), {name: payload[name][row] for name in payload})
         for row in range(rows)
@@ -113,7 +126,8 @@ def _payload(random: Random, rows: int) -> dict[str, list[Any]]:
     """Return the cells of some columns; all of a kind that JSON gives back as it is."""
     kinds: dict[str, Any] = {
         "number": lambda row: random.randint(-(2**53), 2**53),
-        "price": lambda row: random.random() * 1000,
+        # Quarters: the engine's reading of JSON may change the last digit of longer fractions.
+        "price": lambda row: random.randint(-4000, 4000) / 4,
         "text": lambda row: "".join(random.choices('aäß∑\n"\\ 🐛', k=random.randint(0, 12))),
         "flag": lambda row: random.random() < 0.5,
         "tags": lambda row: [random.choice("xyz") for _ in range(random.randint(0, 4))],

@@ -31,6 +31,7 @@ def check(
     collection: str,
     *,
     before: dict[int | str, Point] | None = None,
+    lossy: bool = False,
 ) -> None:
     """Raise AssertionError unless every row is in exactly the state that the report says.
 
@@ -44,10 +45,13 @@ def check(
     before : dict, optional
         What the collection held before this upload, or the run that it goes on with; nothing else
         may be there in the end.
+    lossy : bool
+        Whether the server may lose what it acknowledged; what is called applied is there.
     """
     before = before or {}
     states = _states(report, data)
-    said_there = {point for point, state in states.items() if state in ARRIVED}
+    certain = ("applied",) if lossy else ARRIVED
+    said_there = {point for point, state in states.items() if state in certain}
     held = _await(server, collection, said_there)
     missing = said_there - held.keys()
     assert not missing, f"{len(missing)} points are not there, such as {_some(missing)}"
@@ -58,7 +62,7 @@ def check(
     for point, state in states.items():
         if state in ("unsent", "failed"):
             assert (point in held) <= (point in before), f"{point!r} is {state}, and is there"
-        elif state == "unknown" and point in held and point not in before:
+        elif point in held and point not in before:
             _same(point, held[point], data.points[point])
     for point in before.keys() - states.keys():
         assert point in held, f"{point!r} was there before, and is gone"

@@ -266,6 +266,8 @@ class FaultProxy:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # a client that is gone already
             client, _ = listener.accept()
+            # asyncio does it for sockets that name their protocol only; without it 40 ms a request.
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             task = self._loop.create_task(self._serve(client))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -431,8 +433,11 @@ class _Connection:
     async def _down(self, watch: Http1 | Http2) -> None:
         assert self._server is not None
         reader, writer = self._server[0], self._client[1]
+        left: int | None = None  # bytes until the connection is closed
         while data := await reader.read(CHUNK):
             self._touch()
+            if self._half_closed:
+                raise ConnectionResetError
             for piece in watch.feed(data):
                 fault = None if piece.key is None else self._answers.pop(piece.key, None)
                 if fault is not None and fault.what == "hold":
@@ -440,19 +445,13 @@ class _Connection:
                 elif fault is not None and fault.what == "reset":
                     raise ConnectionResetError
                 elif fault is not None:
-                    await self._truncate(fault, data[data.find(piece.data) :])
-                    return
-                writer.write(piece.data)
+                    left = fault.passed or 0
+                writer.write(piece.data[:left])
                 await writer.drain()
-
-    async def _truncate(self, fault: Fault, rest: bytes) -> None:
-        """Pass on the first bytes of an answer, however many pieces it comes in."""
-        assert self._server is not None
-        left = fault.passed or 0
-        while left > 0 and rest:
-            self._client[1].write(rest[:left])
-            left -= len(rest[:left])
-            rest = b"" if left <= 0 else await self._server[0].read(CHUNK)
+                if left is not None:
+                    left -= len(piece.data)
+                    if left <= 0:
+                        return
 
     async def _watch_idle(self) -> None:
         loop = asyncio.get_running_loop()

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 import qframe
 from tests.faults.frames import plain
+from tests.faults.interrupts import pressed_after
 from tests.faults.oracle import check, check_complete
 from tests.faults.proxy import FaultProxy, hold
 from tests.server import LocalServer
-
-
-@contextmanager
-def pressed_after(seconds: float) -> Iterator[list[float]]:
-    """Press Ctrl-C, once, unless the block is left before; give the moment at which it was."""
-    moments: list[float] = []
-    over = threading.Event()
-
-    def press() -> None:
-        if not over.wait(seconds):
-            moments.append(time.monotonic())
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def handle(number: int, frame: Any) -> None:
-        if not over.is_set():
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, handle)
-    thread = threading.Thread(target=press)
-    thread.start()
-    try:
-        yield moments
-    finally:
-        over.set()
-        thread.join()
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("kind", ["thread", "process"])

@@ -195,10 +195,10 @@ class RestHandler(BaseHTTPRequestHandler):
         Closing a socket with unread bytes resets the connection, and the answer with it.
         """
         self.close_connection = True
-        self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(1.0)
         try:
+            self.wfile.flush()
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(1.0)
             while self.connection.recv(1 << 16):
                 pass
         except OSError:
