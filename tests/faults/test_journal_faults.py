@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -74,6 +75,24 @@ def test_with_bad_rows(url: str, clean: LocalServer, collection: str, tmp_path: 
     assert sum(entry["points"] for entry in clean.log()) <= 8
     clean.poison([])
     data.upload(collection, url, journal=journal)
+    check_complete(data, clean, collection)
+
+
+@pytest.mark.parametrize("going_on", ["journal", "report"])
+def test_going_on_before_all_is_applied(
+    going_on: str, url: str, clean: LocalServer, collection: str, tmp_path: Path
+) -> None:
+    """What is acknowledged and still queued is waited for, and not missed."""
+    data = plain(100)
+    journal = tmp_path / "upload.qframe" if going_on == "journal" else None
+    options: dict[str, Any] = {"batch_size": 10, "order": "ordered", "journal": journal}
+    clean.faults(["delay:0*4", "apply_late:0.5", "unauthenticated"])
+    report = data.upload(collection, url, barrier=False, on_error="collect", **options)
+    assert report.attrs["upload"]["points"]["acknowledged"] == 50
+    again = data.upload(collection, url, resume=report if going_on == "report" else None, **options)
+    check(again, data, clean, collection, before=data.points)
+    assert again.attrs["upload"]["resumed"] == 50
+    assert len(clean.log()) == 11
     check_complete(data, clean, collection)
 
 
