@@ -436,8 +436,6 @@ class _Connection:
         left: int | None = None  # bytes until the connection is closed
         while data := await reader.read(CHUNK):
             self._touch()
-            if self._half_closed:
-                raise ConnectionResetError
             for piece in watch.feed(data):
                 fault = None if piece.key is None else self._answers.pop(piece.key, None)
                 if fault is not None and fault.what == "hold":
@@ -446,6 +444,8 @@ class _Connection:
                     raise ConnectionResetError
                 elif fault is not None:
                     left = fault.passed or 0
+                if self._half_closed:
+                    raise ConnectionResetError
                 writer.write(piece.data[:left])
                 await writer.drain()
                 if left is not None:
