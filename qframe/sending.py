@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -36,9 +37,12 @@ log = logging.getLogger("qframe")
 WORKERS = 2
 """Workers for a server: while one waits for its answer, another encodes."""
 
-DRAIN_SECONDS = 1.0
-"""How long a stopped upload waits for the answers of requests in flight: with what breaking the
-others takes, whoever pressed stop waits for less than two seconds."""
+DRAIN_SECONDS = 0.7
+"""How long a stopped upload waits for the answers of requests in flight."""
+
+CLOSE_SECONDS = 0.2
+"""How long it then waits for idle workers to end. What hangs is broken off, for which the pool
+takes a second at the most: so whoever pressed stop waits for less than two."""
 
 ARRIVED = (Status.APPLIED, Status.ACKNOWLEDGED)
 
@@ -174,40 +178,38 @@ class Sending:
 
         shown = Shown(display)
         fatal = False
+        pool = ParallelWorkerPool[Batch, tuple[BatchResult, ...]](
+            self._workers,
+            self._start,
+            self._kind,
+            drive=self._deliver,
+            failed=self._lost,
+            time_limit=self._time_limit,
+            idle=self._check_deadline,
+        )
         try:
-            with ParallelWorkerPool[Batch, tuple[BatchResult, ...]](
-                self._workers,
-                self._start,
-                self._kind,
-                drive=self._deliver,
-                failed=self._lost,
-                time_limit=self._time_limit,
-                idle=self._check_deadline,
-            ) as pool:
-                try:
-                    for results in pool.unordered_map(feed()):
-                        for event in take(results):
-                            shown.update(event)
-                        fatal = any(is_fatal(result) for result in results)
-                        if fatal:
-                            break
-                        self._check_deadline()
+            try:
+                for results in pool.unordered_map(feed()):
+                    for event in take(results):
+                        shown.update(event)
+                    fatal = any(is_fatal(result) for result in results)
                     if fatal:
-                        self._settle(pool, run, pending, take)
-                except BaseException as error:
-                    run.cause = error
-                    self._settle(pool, run, pending, take)
-                finally:
-                    run.deaths = list(pool.deaths)
-                    if run.cause is not None or fatal:
-                        pool.close(timeout=0)
+                        break
+                    self._check_deadline()
+            except BaseException as error:
+                run.cause = error
+            if run.cause is not None or fatal:
+                self._settle(pool, run, pending, take)
         finally:
             run.ended_early = run.cause is not None or fatal
+            run.deaths = list(pool.deaths)
+            with run.interruptible():  # once only: what hangs is left behind
+                pool.close(timeout=CLOSE_SECONDS if run.ended_early else None)
             run.seconds = tally.seconds()
             if extent is not None:
-                for result in self._rest(run, batches, extent):
-                    take([result])
-            shown.close(tally.last(stopped=run.ended_early))
+                run.persist(lambda: take([*self._rest(run, batches, extent)]))
+            with run.interruptible():
+                shown.close(tally.last(stopped=run.ended_early))
         if isinstance(display, Called):  # a mistake of the caller's own; others are only logged
             run.display_error = shown.error
         return run
@@ -248,18 +250,17 @@ class Sending:
     ) -> None:
         """Stop all workers; collect what is in flight, and say of the rest what is known."""
         self._gate.abandon()
-        try:
+        with run.interruptible():  # pressed once more: nobody waits any longer
             for _, results in pool.drain(DRAIN_SECONDS):
                 take(results)
-        except KeyboardInterrupt as again:  # pressed once more: nobody waits any longer
-            run.cause = again
-        known = {result.batch for result in run.results}
-        for number in sorted(pending.keys() - known):
-            if number in pool.taken_back:
-                take([outline(pending[number])])
-            else:
-                delivery = self._deliveries.get(number)
+
+        def tell() -> None:
+            known = {result.batch for result in run.results}
+            for number in sorted(pending.keys() - known):
+                delivery = None if number in pool.taken_back else self._deliveries.get(number)
                 take([outline(pending[number])] if delivery is None else delivery.give_up())
+
+        run.persist(tell)
 
     @staticmethod
     def _rest(run: Run, batches: Iterator[Batch], extent: Extent) -> Iterator[BatchResult]:
@@ -374,6 +375,21 @@ class Run:
     deaths: list[Death] = dataclasses.field(default_factory=list)
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let a Ctrl-C end what is done inside, but not lose the report."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            self.cause = stop
+
+    def persist(self, action: Callable[[], object]) -> None:
+        """Do what the report cannot do without, anew after each Ctrl-C."""
+        while True:
+            with self.interruptible():
+                action()
+                return
+
     @property
     def acknowledged(self) -> bool:
         """Whether there are points of which it is not known that they are applied."""
@@ -390,10 +406,11 @@ class Run:
             return
         both = [(True, result) for result in earlier] + [(False, r) for r in self.results]
         numbers: dict[tuple[bool, int], int] = {}
-        self.results = []
+        results = []
         for is_earlier, result in sorted(both, key=lambda one: one[1].start):
             number = numbers.setdefault((is_earlier, result.batch), len(numbers))
-            self.results.append(dataclasses.replace(result, batch=number))
+            results.append(dataclasses.replace(result, batch=number))
+        self.results = results
 
     def settle(self, doubt: Doubt | None) -> None:
         """Note that all acknowledged points are applied, or why that is not certain."""

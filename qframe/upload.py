@@ -230,10 +230,12 @@ def upload(
             ranges=extent.ranges,
         )
         run = sending.run(batches, display, extent=extent, record=past.record)
-        run.absorb(past.results)
-        if barrier and await_applied(run, store, target, write, sending.patience):
-            past.settled()
-        run.notes |= past.close()
+        with run.interruptible():
+            run.absorb(past.results)
+            if barrier and await_applied(run, store, target, write, sending.patience):
+                past.settled()
+        with run.interruptible():
+            run.notes |= past.close()
     return run.finish(len(frame), mapped.skipped, created=target.created, on_error=on_error)
 
 
@@ -335,8 +337,9 @@ retry, on_error, progress
             prepare=target.prepare,
         )
         run = sending.run(stream.batches(), display)
-        if barrier:
-            await_applied(run, store, target, write, sending.patience, is_unique=False)
+        with run.interruptible():
+            if barrier:
+                await_applied(run, store, target, write, sending.patience, is_unique=False)
     if bad_rows == "raise":
         run.blamed = stream.complaint() or run.blamed
     return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)
@@ -380,17 +383,13 @@ def await_applied(
         )
         return False
     expected = target.expected(run.arrived, write) if is_unique else None
-    try:
-        doubt = pass_barrier(
-            store,
-            run.collection,
-            exactly=None,
-            at_least=expected,
-            patience=patience,
-            shard_key=write.shard_key,
-        )
-    except KeyboardInterrupt as stop:
-        run.cause = stop
-        return False
+    doubt = pass_barrier(
+        store,
+        run.collection,
+        exactly=None,
+        at_least=expected,
+        patience=patience,
+        shard_key=write.shard_key,
+    )
     run.settle(doubt)
     return doubt is None

@@ -198,6 +198,48 @@ def test_a_second_interrupt_keeps_the_report(server: LocalServer, collection: st
     assert done.stdout == "100 ['unknown', 'unsent']\n"
 
 
+@pytest.mark.parametrize("presses", [1, 3])
+def test_a_worker_that_hangs_does_not_keep_the_user(
+    server: LocalServer, collection: str, presses: int
+) -> None:
+    """A stop takes less than two seconds and gives the report, whatever a worker waits for."""
+    server.reset()
+    _frame(10).qdrant.upload(collection, server.rest_url, vectors="v", ids="n", progress=False)
+    script = (
+        "import os, signal, socket, threading, time, pandas as pd, qframe\n"
+        "df = pd.DataFrame({'v': [[1.0] * 4] * 100, 'id': range(100)})\n"
+        "look_up, main = socket.getaddrinfo, threading.main_thread()\n"
+        "def hang(*args, **options):\n"
+        "    if threading.current_thread() is not main:\n"
+        "        time.sleep(30)\n"
+        "    return look_up(*args, **options)\n"
+        "socket.getaddrinfo = hang\n"
+        "pressed = []\n"
+        "def stop():\n"
+        "    time.sleep(1)\n"
+        f"    for _ in range({presses}):\n"
+        "        pressed.append(time.monotonic())\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(0.3)\n"
+        "threading.Thread(target=stop, daemon=True).start()\n"
+        "try:\n"
+        f"    df.qdrant.upload({collection!r}, {server.rest_url!r}, vectors='v', ids='id',\n"
+        "        batch_size=10, progress=False)\n"
+        "except qframe.UploadInterrupted as error:\n"
+        "    print(time.monotonic() - pressed[0] < 2, error.report['points'].sum())\n"
+        "    print(error.report['start'].tolist()[1:] == error.report['stop'].tolist()[:-1])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout == "True 100\nTrue\n"
+
+
 @pytest.mark.parametrize("transport", ["rest", "grpc"])
 def test_a_throttled_upload_that_advances_loses_nothing(
     server: LocalServer, collection: str, transport: str
