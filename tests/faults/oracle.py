@@ -20,7 +20,7 @@ from tests.server import LocalServer
 
 ARRIVED = ("applied", "acknowledged")
 STATUSES = (*ARRIVED, "failed", "unknown", "unsent")
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Seconds that the server may take to apply what it acknowledged."""
 
 

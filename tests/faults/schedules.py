@@ -161,16 +161,28 @@ class Schedule:
                 ),
             ]
         )
+        head = random.randint(0, rows) if random.random() < 0.2 else 0
+        troubles = [_trouble(random, data, kind) for _ in range(random.randint(1, 3))]
+        if random.random() < 0.1:
+            head, troubles[0] = 0, _loss(random)
         return cls(
             seed,
             random.choice(["rest", "grpc"]),
             data,
             options,
             retry,
-            random.randint(0, rows) if random.random() < 0.2 else 0,
+            head,
             random.choice(["journal", "report", "anew"]),
-            [_trouble(random, data, kind) for _ in range(random.randint(1, 3))],
+            troubles,
         )
+
+
+def _loss(random: Random) -> Trouble:
+    """A server that drops what it acknowledged, at a time when counting its points tells so."""
+    faults = ["delay:0"] * random.randint(0, 5) + ["lose"]
+    if random.random() < 0.5:
+        faults += ["delay:0", random.choice(FATAL_FAULTS)]
+    return Trouble(faults)
 
 
 def _trouble(random: Random, data: Data, kind: str) -> Trouble:
@@ -179,8 +191,6 @@ def _trouble(random: Random, data: Data, kind: str) -> Trouble:
         faults.append("delay:0" if random.random() < 0.3 else random.choice(SERVER_FAULTS))
     if random.random() < 0.2:
         faults.insert(random.randint(0, len(faults)), random.choice(FATAL_FAULTS))
-    if random.random() < 0.1:
-        faults.insert(random.randint(0, len(faults)), "lose")
     ids = list(data.points)
     poison = random.sample(ids, min(len(ids), random.randint(1, 4)))
     return Trouble(
