@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ def main() -> int:
     arguments = _parser().parse_args()
     # An error that nobody sees is an error too, as it is for pytest.
     warnings.simplefilter("error")
+    logging.getLogger("qframe").setLevel(logging.ERROR)
     seeds = (
         [arguments.only]
         if arguments.only is not None
