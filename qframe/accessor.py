@@ -12,7 +12,7 @@ from qframe import failed as _failed
 from qframe import upload as _upload
 from qframe import verify as _verify
 from qframe.connection import Con
-from qframe.pool import Kind
+from qframe.pool import TIME_LIMIT, Kind
 from qframe.progress import Progress
 from qframe.retry import Retry
 from qframe.sending import Order
@@ -48,7 +48,7 @@ class QdrantAccessor:
         workers: int | None = None,
         worker_kind: Kind = "thread",
         order: Order = "unordered",
-        batch_timeout: float | None = 600.0,
+        batch_timeout: float | None = TIME_LIMIT,
         wait: bool = False,
         barrier: bool = True,
         ordering: str | None = None,

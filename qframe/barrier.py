@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from qframe.errors import QframeError
 from qframe.schema import CollectionInfo
-from qframe.stores.base import Store
+from qframe.stores.base import PointId, Store
 from qframe.write import ShardKey
 
 ROUND = 30.0
@@ -23,7 +23,38 @@ LATER = (
     "df.qdrant.verify(…) later tells which points are there, and the same upload with its journal "
     "goes on from here"
 )
+DROPPED = (
+    "a server drops what it cannot apply, and says so in its log only, unless somebody else "
+    "deleted points meanwhile"
+)
 WHICH = "df.qdrant.verify(…) tells which"
+
+
+SHOWN = 3
+"""Missing ids that a sentence names."""
+
+Pages = Callable[[], Iterable[Sequence[PointId]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a collection must hold when everything that was acknowledged is applied.
+
+    Attributes
+    ----------
+    at_least : int
+        Points that it must not have fewer than.
+    enough : int or None
+        Points with which it has all that were acknowledged, whatever else it holds. None where
+        nobody can tell.
+    ids : callable or None
+        Returns lists of the ids that were acknowledged. They are counted where the number of all
+        points shows neither that some are missing nor that none is. None where nobody can tell.
+    """
+
+    at_least: int = 0
+    enough: int | None = None
+    ids: Pages | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +80,7 @@ def pass_barrier(
     store: Store,
     collection: str,
     *,
-    exactly: int | None,
-    at_least: int | None,
+    expected: Expected,
     patience: float,
     shard_key: ShardKey | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -66,10 +96,7 @@ def pass_barrier(
     ----------
     store : Store
     collection : str
-    exactly : int or None
-        Points that the collection must have.
-    at_least : int or None
-        Points that it must not have fewer than.
+    expected : Expected
     patience : float
         Seconds after which no request is made any more. Each of them may take `ROUND` seconds, or
         the time that the store gives to its requests.
@@ -87,7 +114,7 @@ def pass_barrier(
     pause = FIRST_PAUSE
     while True:
         try:
-            doubt = _attempt(store, collection, exactly, at_least, until - clock(), shard_key)
+            doubt = _attempt(store, collection, expected, until - clock(), shard_key)
         except QframeError as error:
             doubt = Doubt(
                 "whether all acknowledged points are applied could not be found out "
@@ -106,8 +133,7 @@ def pass_barrier(
 def _attempt(
     store: Store,
     collection: str,
-    exactly: int | None,
-    at_least: int | None,
+    expected: Expected,
     left: float,
     shard_key: ShardKey | None,
 ) -> Doubt | None:
@@ -131,7 +157,11 @@ def _attempt(
         return _red(info)
     if not is_settled:
         return Doubt(_queued(info), may_pass=True)
-    return _count(info, exactly, at_least)
+    if info.points < expected.at_least:
+        return _missing(info, expected.at_least - info.points)
+    if expected.ids is None or (expected.enough is not None and info.points >= expected.enough):
+        return None
+    return _look_for(store, collection, expected.ids)
 
 
 def _gone(collection: str) -> Doubt:
@@ -165,26 +195,34 @@ def _queued(info: CollectionInfo) -> str:
     return f"{queued} still queued in the server, which goes on applying them; {LATER}"
 
 
-def _count(info: CollectionInfo, exactly: int | None, at_least: int | None) -> Doubt | None:
-    """Compare the points that are there with those that must be."""
-    least = max((number for number in (exactly, at_least) if number is not None), default=0)
-    if info.points < least:
-        missing = least - info.points
-        verb = "point is" if missing == 1 else "points are"
-        return Doubt(
-            f"{missing:,} {verb} missing: collection {info.name!r} has {info.points:,} of the "
-            f"{least:,} that were acknowledged or there before; a server drops what it cannot "
-            "apply, and says so in its log only, unless somebody else deleted points meanwhile; "
-            f"{WHICH}",
-            # What is queued now came after the writes that were waited for: nothing to wait for,
-            # unless a replica that lags behind the others was the one to count.
-            may_pass=bool(info.queue_length),
-            is_loss=True,
-        )
-    if exactly is not None and info.points > exactly:
-        return Doubt(
-            f"collection {info.name!r} has {info.points:,} points, which is more than the "
-            f"{exactly:,} that were acknowledged or there before: somebody else writes to it, and "
-            "its count does not show whether all of these are there; df.qdrant.verify(…) does"
-        )
-    return None
+def _look_for(store: Store, collection: str, ids: Pages) -> Doubt | None:
+    """Count the points that were acknowledged, by their ids."""
+    total = missing = 0
+    some: list[PointId] = []
+    for page in ids():
+        total += len(page)
+        absent = len(page) - store.count(collection, page)
+        if absent > 0 and not missing:
+            found = store.retrieve(collection, page, with_vectors=False)
+            some = sorted({*page} - {point.id for point in found}, key=page.index)[:SHOWN]
+        missing += max(0, absent)
+    if not missing:
+        return None
+    verb = "point is" if missing == 1 else "points are"
+    return Doubt(
+        f"{missing:,} {verb} missing in collection {collection!r} of the {total:,} that were "
+        f"acknowledged, such as {', '.join(map(str, some))}; {DROPPED}; {WHICH}",
+        is_loss=True,
+    )
+
+
+def _missing(info: CollectionInfo, missing: int) -> Doubt:
+    verb = "point is" if missing == 1 else "points are"
+    return Doubt(
+        f"{missing:,} {verb} missing: collection {info.name!r} has {info.points:,} of the "
+        f"{info.points + missing:,} that were acknowledged or there before; {DROPPED}; {WHICH}",
+        # What is queued now came after the writes that were waited for: nothing to wait for,
+        # unless a replica that lags behind the others was the one to count.
+        may_pass=bool(info.queue_length),
+        is_loss=True,
+    )

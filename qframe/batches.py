@@ -18,6 +18,10 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Encoded bytes in a batch at the most: half of the 32 MiB that a server takes over REST."""
 
 
+PAGE = 10_000
+"""Ids in one request that asks for points: 360 kB where they are UUIDs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How large a batch may become.
@@ -114,6 +118,49 @@ class Batch:
             Batch(self.number, self.start, cut, self.points, first, self.origin),
             Batch(self.number, cut, self.stop, self.points, second, self.origin),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """Some rows of a frame, in ranges.
+
+    Attributes
+    ----------
+    columns : PointColumns
+    ranges : sequence of (int, int)
+        Row positions, half open, ascending and disjoint.
+    """
+
+    columns: PointColumns
+    ranges: Sequence[tuple[int, int]]
+
+    @property
+    def points(self) -> int:
+        """How many points these are."""
+        return sum(self.count(start, stop) for start, stop in self.ranges)
+
+    def count(self, start: int, stop: int) -> int:
+        """Count the points in a range of rows."""
+        first, last = points_between(self.columns, start, stop)
+        return last - first
+
+    def ids(self) -> Iterator[list[int | str]]:
+        """Yield the ids of these points, `PAGE` at a time."""
+        for start, stop in self.ranges:
+            first, last = points_between(self.columns, start, stop)
+            for at in range(first, last, PAGE):
+                rows = self.columns.rows(at, min(at + PAGE, last))
+                yield self.columns.ids[rows].tolist()
+
+    def within(self, ranges: Sequence[tuple[int, int]]) -> Extent:
+        """Return other rows of the same frame."""
+        return Extent(self.columns, ranges)
+
+    def beyond(self, row: int) -> Iterator[tuple[int, int]]:
+        """Yield what of the ranges comes after the rows before this one."""
+        for start, stop in self.ranges:
+            if stop > row:
+                yield max(start, row), stop
 
 
 Widths = Callable[[PointColumns, Rows], NDArray[np.int64]]

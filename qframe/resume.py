@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import pandas as pd
 
-from qframe.barrier import pass_barrier
-from qframe.batches import points_between
+from qframe.barrier import Expected, pass_barrier
+from qframe.batches import Extent
 from qframe.errors import InputError, ResumeMismatch
 from qframe.fingerprint import fingerprint, ids_digest
 from qframe.journal import Journal, is_prepared
@@ -155,13 +155,16 @@ class Past:
         told = self._count(self._done)
         if info is None:
             raise ResumeMismatch(self._gone(told))
-        is_counted = self._write.update_filter is None and self._write.update_mode != "update_only"
+        is_counted = self._write.stores_all
         if any(known.status is Status.ACKNOWLEDGED for known in self._done):
             doubt = pass_barrier(
                 store,
                 self._collection,
-                exactly=None,
-                at_least=told if is_counted else None,
+                expected=(
+                    Expected(told, ids=self._extent(Status.ACKNOWLEDGED).ids)
+                    if is_counted
+                    else Expected()
+                ),
                 patience=patience,
                 shard_key=self._write.shard_key,
             )
@@ -233,8 +236,13 @@ class Past:
         """Count the points in ranges of rows."""
         if self._points is None:
             return 0
-        bounds = [points_between(self._points, known.start, known.stop) for known in ranges]
-        return sum(last - first for first, last in bounds)
+        return Extent(self._points, [(known.start, known.stop) for known in ranges]).points
+
+    def _extent(self, status: Status) -> Extent:
+        """Return the rows that arrived with this status."""
+        assert self._points is not None
+        ranges = [(known.start, known.stop) for known in self._done if known.status is status]
+        return Extent(self._points, ranges)
 
     def _gone(self, told: int) -> str:
         return (

@@ -13,7 +13,7 @@ import pandas as pd
 
 from qframe.arguments import check_choice
 from qframe.barrier import Doubt
-from qframe.batches import Batch, points_between
+from qframe.batches import Batch, Extent
 from qframe.connection import Connection
 from qframe.errors import (
     DeadlinePassed,
@@ -23,7 +23,6 @@ from qframe.errors import (
     UploadError,
     UploadInterrupted,
 )
-from qframe.points import PointColumns
 from qframe.pool import TIME_LIMIT, Death, Kind, ParallelWorkerPool, check_workers
 from qframe.progress import Called, Display, ProgressEvent, Tally
 from qframe.report import BatchResult, Status, points_by_status, to_frame
@@ -278,37 +277,6 @@ class Sending:
                 number += 1
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Extent:
-    """What of a frame is to be sent.
-
-    Attributes
-    ----------
-    columns : PointColumns
-    ranges : sequence of (int, int)
-        Row positions, half open, ascending and disjoint.
-    """
-
-    columns: PointColumns
-    ranges: Sequence[tuple[int, int]]
-
-    @property
-    def points(self) -> int:
-        """How many points these are."""
-        return sum(self.count(start, stop) for start, stop in self.ranges)
-
-    def count(self, start: int, stop: int) -> int:
-        """Count the points in a range of rows."""
-        first, last = points_between(self.columns, start, stop)
-        return last - first
-
-    def beyond(self, row: int) -> Iterator[tuple[int, int]]:
-        """Yield what of the ranges comes after the rows before this one."""
-        for start, stop in self.ranges:
-            if stop > row:
-                yield max(start, row), stop
-
-
 def is_fatal(result: BatchResult) -> bool:
     """Whether what ended a batch is bound to end the others too."""
     return result.error is not None and result.error.fatal
@@ -391,14 +359,28 @@ class Run:
                 return
 
     @property
-    def acknowledged(self) -> bool:
-        """Whether there are points of which it is not known that they are applied."""
-        return any(result.status is Status.ACKNOWLEDGED for result in self.results)
+    def acknowledged(self) -> list[tuple[int, int]]:
+        """The rows whose points are not known to be applied yet, in ranges."""
+        return [
+            (result.start, result.stop)
+            for result in self.results
+            if result.status is Status.ACKNOWLEDGED
+        ]
+
+    @property
+    def points(self) -> int:
+        """How many points there are, sent or not, by this run or an earlier one."""
+        return sum(result.points for result in self.results)
 
     @property
     def arrived(self) -> int:
         """How many points the server took."""
         return sum(result.points for result in self.results if result.status in ARRIVED)
+
+    @property
+    def sent(self) -> int:
+        """How many points this run sent, whatever became of them."""
+        return sum(result.points for result in self.results if result.attempts)
 
     def absorb(self, earlier: Sequence[BatchResult]) -> None:
         """Add what earlier runs brought in; batches are numbered through in the order of rows."""

@@ -50,6 +50,8 @@ class Target:
         The collection that the points are added to; None while it has yet to be made.
     created : bool
         Whether it was made by this upload.
+    before : int
+        Points that the collection held when it was found.
 
     Raises
     ------
@@ -93,6 +95,7 @@ class Target:
         else:
             self._check_distances(self.info)
         self.created = False
+        self.before = 0 if self.info is None else self.info.points
         self._write: WriteOptions | None = None
         self._limits: Limits | None = None
         self._points = (0, False)
@@ -153,15 +156,6 @@ class Target:
                 f"{points:,} points: strict mode of collection {info.name!r} takes "
                 f"{info.max_points:,} in all"
             )
-
-    def expected(self, arrived: int, write: WriteOptions) -> int | None:
-        """Return how many points the collection must hold at the least, once so many arrived.
-
-        Where points that do not exist may be passed over, nobody can tell: None.
-        """
-        if write.update_filter is not None or write.update_mode == "update_only":
-            return None
-        return max(arrived, 0 if self.info is None else self.info.points)
 
     def prepare(self, vectors: Mapping[str, VectorColumn]) -> CollectionInfo:
         """Make the collection if there is none, or if it is to be replaced.

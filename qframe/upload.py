@@ -9,18 +9,18 @@ from typing import Any, Literal
 import pandas as pd
 
 from qframe.arguments import check_choice
-from qframe.barrier import LATER, Doubt, pass_barrier
-from qframe.batches import iterate_batches
+from qframe.barrier import LATER, Doubt, Expected, pass_barrier
+from qframe.batches import Extent, iterate_batches
 from qframe.connection import Con, resolve
 from qframe.errors import InputError
 from qframe.mapping import check_bad_rows
 from qframe.mapping import resolve as map_frame
 from qframe.mapping.stream import RecordStream
-from qframe.pool import Kind
+from qframe.pool import TIME_LIMIT, Kind
 from qframe.progress import Progress, choose
 from qframe.resume import Past
 from qframe.retry import Retry
-from qframe.sending import Extent, Order, Run, Sending
+from qframe.sending import Order, Run, Sending
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
 from qframe.target import Target
@@ -43,7 +43,7 @@ def upload(
     workers: int | None = None,
     worker_kind: Kind = "thread",
     order: Order = "unordered",
-    batch_timeout: float | None = 600.0,
+    batch_timeout: float | None = TIME_LIMIT,
     wait: bool = False,
     barrier: bool = True,
     ordering: str | None = None,
@@ -232,7 +232,9 @@ def upload(
         run = sending.run(batches, display, extent=extent, record=past.record)
         with run.interruptible():
             run.absorb(past.results)
-            if barrier and await_applied(run, store, target, write, sending.patience):
+            if barrier and await_applied(
+                run, store, target.before, write, sending.patience, extent
+            ):
                 past.settled()
         with run.interruptible():
             run.notes |= past.close()
@@ -252,7 +254,7 @@ def upload_points(
     workers: int | None = None,
     worker_kind: Kind = "thread",
     order: Order = "unordered",
-    batch_timeout: float | None = 600.0,
+    batch_timeout: float | None = TIME_LIMIT,
     wait: bool = False,
     barrier: bool = True,
     ordering: str | None = None,
@@ -339,7 +341,7 @@ retry, on_error, progress
         run = sending.run(stream.batches(), display)
         with run.interruptible():
             if barrier:
-                await_applied(run, store, target, write, sending.patience, is_unique=False)
+                await_applied(run, store, target.before, write, sending.patience)
     if bad_rows == "raise":
         run.blamed = stream.complaint() or run.blamed
     return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)
@@ -348,11 +350,10 @@ retry, on_error, progress
 def await_applied(
     run: Run,
     store: Store,
-    target: Target,
+    before: int,
     write: WriteOptions,
     patience: float,
-    *,
-    is_unique: bool = True,
+    extent: Extent | None = None,
 ) -> bool:
     """Wait until what was acknowledged is applied, and tell the run.
 
@@ -360,12 +361,14 @@ def await_applied(
     ----------
     run : Run
     store : Store
-    target : Target
+    before : int
+        Points in the collection before the upload.
     write : WriteOptions
     patience : float
         Seconds.
-    is_unique : bool
-        Whether each point has an id of its own, so that they can be counted.
+    extent : Extent, optional
+        Rows of the frame, each with an id of its own. None is a stream, in which one id may come
+        several times, so that its points cannot be counted.
 
     Returns
     -------
@@ -382,12 +385,17 @@ def await_applied(
             )
         )
         return False
-    expected = target.expected(run.arrived, write) if is_unique else None
+    expected = Expected()
+    if extent is not None and write.stores_all:
+        # With all that were sent as new ones, those of unknown fate included, none is missing; but
+        # what an earlier run left queued may have been applied since.
+        enough = before + run.sent if run.sent == run.points else None
+        rows = extent.within(run.acknowledged)
+        expected = Expected(max(before, run.arrived), enough, rows.ids)
     doubt = pass_barrier(
         store,
         run.collection,
-        exactly=None,
-        at_least=expected,
+        expected=expected,
         patience=patience,
         shard_key=write.shard_key,
     )

@@ -59,6 +59,11 @@ class WriteOptions:
         """
         return math.ceil(self.timeout) if self.wait and self.timeout != 60 else None
 
+    @property
+    def stores_all(self) -> bool:
+        """Whether each point that is sent is there afterwards, whatever was there before."""
+        return self.update_filter is None and self.update_mode != "update_only"
+
     def to_json(self) -> dict[str, Any]:
         """Return what decides which points are changed, and where, of JSON's types."""
         return {

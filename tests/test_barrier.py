@@ -12,7 +12,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 import qframe
-from qframe.barrier import pass_barrier
+from qframe.barrier import Expected, pass_barrier
 from qframe.errors import RateLimited
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
@@ -54,14 +54,15 @@ def barrier(
     store: Store,
     collection: str,
     *,
-    exactly: int | None = None,
-    at_least: int | None = None,
+    at_least: int = 0,
+    enough: int | None = None,
+    ids: Any = None,
     patience: float = 30.0,
     **options: Any,
 ) -> str | None:
     """Pass the barrier with a patience that no test needs; return what is said."""
     doubt = pass_barrier(
-        store, collection, exactly=exactly, at_least=at_least, patience=patience, **options
+        store, collection, expected=Expected(at_least, enough, ids), patience=patience, **options
     )
     return None if doubt is None else doubt.text
 
@@ -86,39 +87,64 @@ class Time:
 # ---- What every server tells, and the embedded engine ----
 
 
+def known(count: int) -> Any:
+    """Return the first ids of an upload, in pages of seven."""
+    return lambda: (range(at, min(at + 7, count)) for at in range(0, count, 7))
+
+
 @pytest.mark.parametrize(
-    ("exactly", "at_least", "doubt"),
+    ("at_least", "enough", "ids", "doubt"),
     [
-        (30, None, None),
-        (None, 30, None),
-        (None, 7, None),
-        (None, None, None),
-        (31, None, r"^1 point is missing: collection 'test-\w+' has 30 of the 31 .*verify\(…\)"),
-        (None, 1030, r"^1,000 points are missing: .* 30 of the 1,030 "),
-        (29, None, r"has 30 points, which is more than the 29 .*: somebody else writes .*verify"),
-        (29, 40, r"^10 points are missing"),
+        (0, None, None, None),
+        (30, None, None, None),
+        (
+            31,
+            None,
+            None,
+            r"^1 point is missing: collection 'test-\w+' has 30 of the 31 .*verify\(…\)",
+        ),
+        (1030, None, None, r"^1,000 points are missing: .* 30 of the 1,030 "),
+        (30, None, 30, None),
+        (0, 31, 30, None),
+        (0, 30, 35, None),
+        (
+            0,
+            31,
+            31,
+            r"^1 point is missing in collection 'test-\w+' of the 31 .*, such as 30; a server",
+        ),
+        (
+            30,
+            None,
+            40,
+            r"^10 points are missing .* of the 40 .*, such as 30, 31, 32; .*verify\(…\)",
+        ),
     ],
 )
 def test_points_are_counted(
     con: qframe.Connection,
     collection: str,
-    exactly: int | None,
-    at_least: int | None,
+    at_least: int,
+    enough: int | None,
+    ids: int | None,
     doubt: str | None,
 ) -> None:
     """The points that must be there are there, or it is said how many are not, and what to type."""
     upload(collection, con, 3)
     with con.store() as store:
-        said = barrier(store, collection, exactly=exactly, at_least=at_least)
+        pages = None if ids is None else known(ids)
+        said = barrier(store, collection, at_least=at_least, enough=enough, ids=pages)
         assert said == doubt or re.search(str(doubt), str(said))
         assert store.count(collection) == 30
+        assert store.count(collection, list(range(25, 40))) == 5
+        assert store.count(collection, []) == 0
 
 
 def test_every_shard_is_waited_for(server_con: qframe.Connection, collection: str) -> None:
     """With several shards, everything that was acknowledged is there afterwards."""
     upload(collection, server_con, 30, workers=4, collection_config={"shard_number": 3})
     with server_con.store() as store:
-        assert barrier(store, collection, exactly=300) is None
+        assert barrier(store, collection, at_least=300) is None
         info = store.describe(collection)
     assert info is not None
     assert info.points == 300
@@ -131,7 +157,7 @@ def test_a_limit_for_timeouts_is_kept(server_con: qframe.Connection, collection:
     strict = {"strict_mode_config": {"enabled": True, "max_timeout": 2}}
     upload(collection, server_con, 2, collection_config=strict)
     with server_con.store() as store:
-        assert barrier(store, collection, exactly=20) is None
+        assert barrier(store, collection, at_least=20) is None
 
 
 def test_a_limit_for_writes_is_waited_for(server_con: qframe.Connection, collection: str) -> None:
@@ -146,7 +172,7 @@ def test_a_limit_for_writes_is_waited_for(server_con: qframe.Connection, collect
         said = barrier(
             store,
             collection,
-            exactly=BATCH,
+            at_least=BATCH,
             sleep=lambda seconds: (pauses.append(seconds), time.sleep(seconds)),
         )
     assert said is None
@@ -156,7 +182,7 @@ def test_a_limit_for_writes_is_waited_for(server_con: qframe.Connection, collect
 def test_a_collection_that_is_gone(con: qframe.Connection, collection: str) -> None:
     """Points of a collection that somebody deleted are gone, which needs no waiting."""
     with con.store() as store:
-        said = barrier(store, collection, exactly=1)
+        said = barrier(store, collection, at_least=1)
     assert said == f"collection {collection!r} is not there any more, and its points are gone"
 
 
@@ -164,7 +190,7 @@ def test_the_store_of_an_upload_is_settled(local_con: qframe.Connection, collect
     """The store that an upload uses, which repeats its requests, passes the barrier too."""
     upload(collection, local_con, 2)
     with PatientStore(local_con.store()) as store:
-        assert barrier(store, collection, exactly=20) is None
+        assert barrier(store, collection, at_least=20) is None
 
 
 # ---- What a server does when it is told to ----
@@ -179,7 +205,7 @@ def test_late_writes_are_waited_for(
     upload(collection, local_con, 3)
     with local_con.store() as store:
         assert store.count(collection) < 30
-        assert barrier(store, collection, exactly=30) is None
+        assert barrier(store, collection, at_least=30) is None
         assert store.count(collection) == 30
 
 
@@ -192,7 +218,7 @@ def test_a_round_may_end_before_the_queue_does(
     upload(collection, local_con, 1)
     with local_con.store() as store:
         assert store.settle(collection, 1) is False
-        assert barrier(store, collection, exactly=BATCH, patience=10) is None
+        assert barrier(store, collection, at_least=BATCH, patience=10) is None
         assert store.settle(collection, 1) is True
 
 
@@ -205,7 +231,7 @@ def test_a_queue_that_outlasts_patience(
     upload(collection, local_con, 5)
     with local_con.store() as store:
         began = time.monotonic()
-        said = barrier(store, collection, exactly=50, patience=0.5)
+        said = barrier(store, collection, at_least=50, patience=0.5)
         assert time.monotonic() - began < 10
         info = store.describe(collection)
     # Four behind the one that the server is at, and the one that waits.
@@ -227,7 +253,7 @@ def test_lost_points_are_told(
     report = qframe.upload_points(points, collection, local_con, barrier=False, progress=False)
     assert report["status"].tolist() == ["acknowledged"]
     with local_con.store() as store:
-        said = barrier(store, collection, exactly=17)
+        said = barrier(store, collection, at_least=17)
         assert said is not None
         assert said.startswith("7 points are missing")
         assert barrier(store, collection, at_least=17) == said
@@ -248,7 +274,7 @@ def test_a_red_collection(
     server.faults([fault])
     upload(collection, local_con, 1)
     with local_con.store() as store:
-        said = barrier(store, collection, exactly=BATCH)
+        said = barrier(store, collection, at_least=BATCH)
     assert said is not None
     assert f"is in the state red ({reason})" in said
     assert "verify(…)" in said
@@ -270,10 +296,10 @@ def test_custom_sharding(
         client.close()
         server.faults(["apply_late:0.2"])
         upload(collection, local_con, 2, shard_key=["red", 7])
-        assert barrier(store, collection, exactly=20, shard_key=["red", 7]) is None
-        assert barrier(store, collection, exactly=20, shard_key="red") is None
-        assert barrier(store, collection, exactly=20, shard_key=7) is None
-        said = barrier(store, collection, exactly=20)
+        assert barrier(store, collection, at_least=20, shard_key=["red", 7]) is None
+        assert barrier(store, collection, at_least=20, shard_key="red") is None
+        assert barrier(store, collection, at_least=20, shard_key=7) is None
+        said = barrier(store, collection, at_least=20)
     assert said is not None
     assert "Shard key not specified" in said
 
@@ -296,7 +322,7 @@ def test_a_server_that_goes_away(leaving: tuple[LocalServer, qframe.Connection])
     passing = Time()
     with con.store() as store:
         said = barrier(
-            store, "films", exactly=10, patience=9, clock=passing.clock, sleep=passing.sleep
+            store, "films", at_least=10, patience=9, clock=passing.clock, sleep=passing.sleep
         )
     assert said is not None
     assert re.match(r"whether .* could not be found out \((ServerUnreachable|ConnectionLost)", said)
@@ -320,7 +346,7 @@ def test_a_server_that_comes_back(leaving: tuple[LocalServer, qframe.Connection]
 
     started: list[float] = []
     with con.store() as store:
-        assert barrier(store, "films", exactly=20, sleep=sleep) is None
+        assert barrier(store, "films", at_least=20, sleep=sleep) is None
     assert started
 
 
@@ -333,7 +359,7 @@ def test_what_the_user_stops_is_stopped(leaving: tuple[LocalServer, qframe.Conne
         raise KeyboardInterrupt
 
     with con.store() as store, pytest.raises(KeyboardInterrupt):
-        barrier(store, "films", exactly=20, sleep=sleep)
+        barrier(store, "films", at_least=20, sleep=sleep)
 
 
 def test_a_key_that_may_only_read() -> None:
@@ -344,7 +370,9 @@ def test_a_key_that_may_only_read() -> None:
             upload("films", writing, 1)
             passing = Time()
             with qframe.connect(url, api_key="to-read").store() as store:
-                said = barrier(store, "films", exactly=10, clock=passing.clock, sleep=passing.sleep)
+                said = barrier(
+                    store, "films", at_least=10, clock=passing.clock, sleep=passing.sleep
+                )
             assert said is not None
             assert "PermissionDenied" in said
             assert passing.pauses == []

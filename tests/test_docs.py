@@ -75,12 +75,14 @@ def test_statuses() -> None:
 def test_defaults() -> None:
     """The defaults that the README names are those of the code."""
     from qframe.batches import Limits
+    from qframe.pool import TIME_LIMIT
     from qframe.retry import Retry
     from qframe.sending import WORKERS
 
     retry, limits = Retry(), Limits()
     assert retry.attempts is not None
     assert retry.timeout is not None
+    assert retry.deadline is None
     expected = {
         "points in a request": f"{limits.points:,}",
         "bytes in a request": f"{limits.bytes // 2**20} MiB",
@@ -91,6 +93,9 @@ def test_defaults() -> None:
         "longest such wait": f"{retry.max_backoff:.0f} s",
         "longest wait a server may ask for": f"{retry.max_wait:.0f} s",
         "time for one request": f"{qframe.connect('http://localhost').timeout:.0f} s",
+        "time for a batch with all its tries": f"{TIME_LIMIT:.0f} s",
+        "time for the whole upload": "none",
+        "requests that finding the bad rows of a batch may cost": str(retry.splits),
         "lists and objects within one another": str(values.MAX_DEPTH),
     }
     assert {row[0]: row[1] for row in readme_table("## Defaults and limits")} == expected

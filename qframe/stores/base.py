@@ -108,8 +108,8 @@ class Store(ABC):
         """Delete a collection with all its points; one that is missing is no error."""
 
     @abstractmethod
-    def count(self, collection: str) -> int:
-        """Count the points exactly."""
+    def count(self, collection: str, ids: Sequence[PointId] | None = None) -> int:
+        """Count the points exactly; with `ids`, those of them that are there."""
 
     @abstractmethod
     def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:

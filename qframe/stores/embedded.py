@@ -90,8 +90,10 @@ class EmbeddedStore(Store):
         delete_shard(self.folder, collection)
         self._leave(collection)
 
-    def count(self, collection: str) -> int:
-        """Count the points exactly."""
+    def count(self, collection: str, ids: Sequence[PointId] | None = None) -> int:
+        """Count the points exactly; with `ids`, those of them that are there."""
+        if ids is not None:
+            return len(self.retrieve(collection, ids, with_vectors=False))
         request = engine().CountRequest(exact=True)
         return int(self._call(collection, "count", lambda handle: handle.count(request)))
 

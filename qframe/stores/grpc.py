@@ -154,13 +154,12 @@ class GrpcStore(Store):
         except CollectionNotFound:
             return
 
-    def count(self, collection: str) -> int:
-        """Count the points exactly."""
-        reply = self._channel.call(
-            "/qdrant.Points/Count",
-            wire.CountPoints(collection_name=collection, exact=True),
-            wire.CountResponse,
-        )
+    def count(self, collection: str, ids: Sequence[PointId] | None = None) -> int:
+        """Count the points exactly; with `ids`, those of them that are there."""
+        request = wire.CountPoints(collection_name=collection, exact=True)
+        if ids is not None:
+            request.filter.must.add().has_id.has_id.extend(map(write_id, ids))
+        reply = self._channel.call("/qdrant.Points/Count", request, wire.CountResponse)
         return reply.result.count
 
     def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:

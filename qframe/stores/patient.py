@@ -83,9 +83,9 @@ class PatientStore(Store):
         """Delete a collection with all its points; one that is missing is no error."""
         self._persist(lambda: self._store.delete(collection))
 
-    def count(self, collection: str) -> int:
-        """Count the points exactly."""
-        return self._persist(lambda: self._store.count(collection))
+    def count(self, collection: str, ids: Sequence[PointId] | None = None) -> int:
+        """Count the points exactly; with `ids`, those of them that are there."""
+        return self._persist(lambda: self._store.count(collection, ids))
 
     def settle(self, collection: str, seconds: float, *, shard_key: ShardKey | None = None) -> bool:
         """Wait until everything that was acknowledged before is applied; never repeated.

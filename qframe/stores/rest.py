@@ -124,9 +124,12 @@ class RestStore(Store):
         except CollectionNotFound:
             return
 
-    def count(self, collection: str) -> int:
-        """Count the points exactly."""
-        result = self._ask(collection, "count", {"exact": True})
+    def count(self, collection: str, ids: Sequence[PointId] | None = None) -> int:
+        """Count the points exactly; with `ids`, those of them that are there."""
+        wanted: dict[str, Any] = {"exact": True}
+        if ids is not None:
+            wanted["filter"] = {"must": [{"has_id": list(ids)}]}
+        result = self._ask(collection, "count", wanted)
         with self._readable():
             return int(result["count"])
 
