@@ -211,6 +211,13 @@ class Entry:
     admitted: bool
 
 
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    """Somebody at the gate, and when he may go on after a wait for the server."""
+
+    due: float = -math.inf
+
+
 class Gate:
     """What each request of all workers passes: where they wait, and how many go on at a time.
 
@@ -243,28 +250,42 @@ class Gate:
         self._open_at = -math.inf
         self._lowered_at = -math.inf
         self._inside = 0
+        self._waiting: list[_Waiter] = []  # in the order in which they came
         self._passed = 0
         self._abandoned = False
 
     def enter(self) -> Entry:
         """Wait until the gate is open and has a place; `leave` gives it back.
 
+        Who has waited longest goes first: a batch that the server throttles again and again would
+        otherwise lose to others until it has no tries left.
+
         After the upload was stopped, nobody waits and nobody is admitted.
         """
+        me = _Waiter()
         with self._changed:
             began = now = self._clock()
-            mine = -math.inf  # when this one may go on, after a wait for the server
-            while not self._abandoned:
-                left = max(self._open_at, mine) - now
-                if left <= 0 and self._inside + 1 <= self._limit:
-                    self._inside += 1
-                    return Entry(now - began, now, admitted=True)
-                if left > 0 and self._open_at > mine:
-                    mine = self._open_at + self._random() * min(SPREAD, left)
-                    left = mine - now
-                self._changed.wait(left if left > 0 else None)
-                now = self._clock()
-            return Entry(now - began, now, admitted=False)
+            self._waiting.append(me)
+            try:
+                while not self._abandoned:
+                    left = max(self._open_at, me.due) - now
+                    if left > 0 and self._open_at > me.due:
+                        me.due = self._open_at + self._random() * min(SPREAD, left)
+                    elif left <= 0 and self._inside + 1 <= self._limit:
+                        first = self._waiting[0]
+                        if first is me:
+                            self._inside += 1
+                            return Entry(now - began, now, admitted=True)
+                        if first.due > now:  # the moment is that of who has waited longest
+                            me.due, first.due = first.due, me.due
+                            self._changed.notify_all()
+                    left = max(self._open_at, me.due) - now
+                    self._changed.wait(left if left > 0 else None)
+                    now = self._clock()
+                return Entry(now - began, now, admitted=False)
+            finally:
+                self._waiting.remove(me)
+                self._changed.notify_all()  # another one is the first now
 
     def leave(self) -> None:
         """Give the place back."""

@@ -224,6 +224,34 @@ def test_places_are_given_back() -> None:
     assert len(told) == 3
 
 
+@pytest.mark.parametrize("hold", [0.0, 0.3])
+def test_who_waited_longest_goes_first(hold: float) -> None:
+    """Also after a wait, whatever moments they come back at: nobody loses to others for ever."""
+    moments = [0.9, 0.1, 0.5, 0.3]
+    gate = Gate(1, random=iter([*moments, *[0.0] * 99]).__next__)
+    if hold:
+        gate.hold(hold)
+    else:
+        gate.enter()
+    passed: list[int] = []
+
+    def pass_through(number: int) -> None:
+        gate.enter()
+        passed.append(number)
+        gate.leave()
+
+    threads = [threading.Thread(target=pass_through, args=(n,), daemon=True) for n in range(4)]
+    for number, thread in enumerate(threads):
+        thread.start()
+        while len(gate._waiting) <= number:
+            thread.join(0.001)
+    if not hold:
+        gate.leave()
+    for thread in threads:
+        thread.join(10)
+    assert passed == [0, 1, 2, 3]
+
+
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 64))
 def test_how_many_at_a_time_adapts(answers: list[bool], workers: int) -> None:
     """Throttling halves the number, successes add to it, and it stays between 1 and all."""
