@@ -72,6 +72,8 @@ class Past:
                 "ids=qframe.uuid4() are new in every run, so nothing could be gone on with: "
                 "ids=qframe.uuid5('key column') are the same in every run"
             )
+        if not isinstance(journal, (str, os.PathLike, type(None))):
+            raise InputError(f"journal={journal!r}: the path of a file, such as 'films.qframe'")
         self._path = None if journal is None else os.fspath(journal)
         self._report = None if report is None else _check_report(report, collection, target)
         self._collection = collection

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from numbers import Real
 
 from qframe.errors import InputError, QframeError, RateLimited
 
@@ -64,13 +65,18 @@ class Retry:
     splits: int = 64
 
     def __post_init__(self) -> None:
-        if self.attempts is not None and self.attempts < 1:
-            raise InputError(f"Retry(attempts={self.attempts!r}): at least 1, the first try itself")
+        attempts = self.attempts
+        if attempts is not None and (_is_no_number(attempts) or attempts < 1):
+            raise InputError(f"Retry(attempts={attempts!r}): at least 1, the first try itself")
         if isinstance(self.splits, bool) or not isinstance(self.splits, int) or self.splits < 0:
             raise InputError(f"Retry(splits={self.splits!r}): a whole number, 0 or more")
         for name in ("timeout", "backoff", "max_backoff", "max_wait", "deadline"):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
+            if value is None and name in ("timeout", "deadline"):
+                continue
+            if _is_no_number(value):
+                raise InputError(f"Retry({name}={value!r}): a number of seconds")
+            if not value >= 0:
                 raise InputError(f"Retry({name}={value!r}): seconds cannot be negative")
 
     @property
@@ -148,6 +154,10 @@ class Retry:
         Full jitter spreads out workers that failed together.
         """
         return random() * min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 30))
+
+
+def _is_no_number(value: object) -> bool:
+    return isinstance(value, bool) or not isinstance(value, Real)  # NumPy's are Real, too
 
 
 def parse_retry_after(value: str | None, now: float) -> float | None:

@@ -214,6 +214,7 @@ def test_what_cannot_be_gone_on_with(tmp_path: Path) -> None:
     cases: list[tuple[dict[str, Any], str]] = [
         ({"journal": tmp_path / "j", "ids": qframe.uuid4()}, "new in every run"),
         ({"journal": tmp_path / "j", "resume": report}, "pass one of them"),
+        ({"journal": True}, "journal=True: the path of a file"),
         ({"resume": pd.DataFrame()}, "that is no report"),
         ({"resume": "report"}, "that is no report"),
         ({"resume": report}, "a stream of records"),

@@ -134,6 +134,10 @@ def test_numbers_are_retries() -> None:
         ({"deadline": -1}, "deadline=-1): seconds cannot be negative"),
         ({"splits": -1}, "splits=-1): a whole number, 0 or more"),
         ({"splits": True}, "splits=True)"),
+        ({"attempts": "3"}, "attempts='3'): at least 1"),
+        ({"timeout": "5"}, "timeout='5'): a number of seconds"),
+        ({"backoff": None}, "backoff=None): a number of seconds"),
+        ({"max_wait": None}, "max_wait=None): a number of seconds"),
     ],
 )
 def test_a_policy_that_cannot_be(wrong: dict[str, Any], found: str) -> None:
