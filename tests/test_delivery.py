@@ -457,6 +457,14 @@ def test_fewer_requests_at_a_time(error: QframeError, limit: float) -> None:
     assert gate.limit == min(4.0, limit + 1 / limit)
 
 
+def test_the_last_try_holds_the_others_too() -> None:
+    """A server's time to come back is kept by all, also where its batch is given up."""
+    gate = Gate(2)
+    (result,) = _run(_batch(4), Server(plan=[RateLimited("slow", 0.3)]), Retry.of(0), gate=gate)
+    assert (result.status, result.attempts) == (Status.FAILED, 1)
+    assert gate.enter().waited > 0.2
+
+
 def test_an_error_as_a_result_keeps_it() -> None:
     """Tracebacks are dropped through all causes, and foreign errors become ours."""
     try:

@@ -258,6 +258,9 @@ class Delivery:
             elapsed = time.perf_counter() - first_sent
             seconds = self._retry.wait(answer, tries, elapsed, is_single=is_single)
             if seconds is None:
+                if answer.transient and answer.retry_after is not None:
+                    # This batch does not come back, the others wait all the same.
+                    self._gate.hold(min(answer.retry_after, self._retry.max_wait))
                 return True
             if answer.retry_after is None:
                 self._gate.pause(seconds)
