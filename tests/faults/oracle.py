@@ -86,6 +86,7 @@ def check_sends(
     attempts: int,
     splits: int = 0,
     throttled: int = 0,
+    alone: bool = False,
     deaths: int = 0,
 ) -> None:
     """Raise AssertionError when more was sent than what the retry policy allows.
@@ -99,13 +100,16 @@ def check_sends(
         Of the `Retry`.
     throttled : int
         Requests that were answered with a time to come back: the patience starts anew after them.
+    alone : bool
+        Whether the server took so little at a time that each point may have had to travel alone.
     deaths : int
         Workers that died in the middle of a request.
     """
     for batch, rows in report.groupby("batch"):
         sends = int(rows["attempts"].sum())
         # What is halved is sent in parts, and each of them may need all attempts.
-        limit = attempts * (1 + splits) + throttled + deaths
+        parts = 1 + splits + alone * int(rows["points"].sum())
+        limit = attempts * parts + throttled + deaths
         assert sends <= limit, f"batch {batch} was sent {sends} times, more than {limit}"
     total = int(report["attempts"].sum())
     assert arrivals <= total, f"{arrivals} requests came, and the report tells of {total}"

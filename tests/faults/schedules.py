@@ -263,7 +263,7 @@ def play(schedule: Schedule, server: LocalServer, folder: Path, figures: Figures
                 before = schedule.data.points if number else head.points
                 lossy = any("lose" in one.faults for one in schedule.troubles[: number + 1])
                 check(new, schedule.data, server, collection, before=before, lossy=lossy)
-                _check_sends(new, schedule, server)
+                _check_sends(new, schedule, trouble, server)
                 report = new if schedule.going_on == "report" else None
             figures.requests += proxy.requests
             figures.befallen += len(proxy.suffered)
@@ -335,11 +335,11 @@ def _run(
             assert not arrived, f"{outcome}, though {len(arrived)} requests were answered"
         except KeyboardInterrupt as error:
             # Before the first batch there is no report yet, and behind the end none any more.
-            places = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
             outcome = "KeyboardInterrupt"
-            if server.log() and "upload" in places[places.index("upload") + 1 :]:
-                print(f"seed {schedule.seed}", "".join(traceback.format_exception(error)))
-                outcome = "KeyboardInterrupt in upload"
+            places = [place.filename for place in traceback.extract_tb(error.__traceback__)]
+            inside = any(place.endswith("qframe/upload.py") for place in places)
+            if inside and server.log():
+                raise AssertionError("Ctrl-C in the middle, and no report") from error
     took = time.monotonic() - began
     assert took < LONGEST, f"the upload took {took:.1f} s"
     if moments:
@@ -405,7 +405,9 @@ def _killing(ready: Callable[[], bool]) -> Iterator[None]:
         thread.join()
 
 
-def _check_sends(report: pd.DataFrame, schedule: Schedule, server: LocalServer) -> None:
+def _check_sends(
+    report: pd.DataFrame, schedule: Schedule, trouble: Trouble, server: LocalServer
+) -> None:
     log = server.log()
     retry = qframe.Retry.of(schedule.retry)
     throttled = sum((entry["fault"] or "").startswith("rate_limit:") for entry in log)
@@ -415,6 +417,7 @@ def _check_sends(report: pd.DataFrame, schedule: Schedule, server: LocalServer) 
         attempts=10**9 if retry.attempts is None else retry.attempts,
         splits=retry.halvings,
         throttled=throttled,
+        alone=(trouble.shrink, trouble.limit_body) != (None, None),
         deaths=int(report["deaths"].sum()),
     )
 
