@@ -45,6 +45,7 @@ from qframe import accessor as _accessor
 from qframe.connection import Connection, connect
 from qframe.errors import (
     AuthenticationError,
+    BadGateway,
     BadRowsError,
     CollectionError,
     CollectionExists,
@@ -116,6 +117,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "AuthenticationError",
+    "BadGateway",
     "BadRowsError",
     "BaseUploader",
     "CollectionError",

@@ -49,7 +49,8 @@ class Expected:
         nobody can tell.
     ids : callable or None
         Returns lists of the ids that were acknowledged. They are counted where the number of all
-        points shows neither that some are missing nor that none is. None where nobody can tell.
+        points shows neither that some are missing nor that none is. None where they are not known,
+        so that it stays uncertain.
     """
 
     at_least: int = 0
@@ -159,9 +160,16 @@ def _attempt(
         return Doubt(_queued(info), may_pass=True)
     if info.points < expected.at_least:
         return _missing(info, expected.at_least - info.points)
-    if expected.ids is None or (expected.enough is not None and info.points >= expected.enough):
+    if expected.enough is not None and info.points >= expected.enough:
         return None
-    return _look_for(store, collection, expected.ids)
+    if expected.ids is not None:
+        return _look_for(store, collection, expected.ids)
+    return Doubt(
+        f"nothing that was acknowledged is queued any more, but the {info.points:,} points of "
+        f"collection {info.name!r} do not show that all were applied: points may be there twice in "
+        "the stream, have been there before, or be passed over by update_filter or update_mode; "
+        "wait=True has each request answered once it is applied"
+    )
 
 
 def _gone(collection: str) -> Doubt:

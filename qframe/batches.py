@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,8 +47,8 @@ class Batch:
     start, stop : int
         Row positions in the frame, half open. Batches tile the frame: rows that were set aside lie
         in the range of a neighbour.
-    points : PointColumns or PointBlock
-        Where the points are. A block is all of this batch.
+    points : PointColumns
+        Where the points are.
     rows : slice or int64 array
         Which rows of `points` they are.
     origin : int
@@ -60,7 +59,7 @@ class Batch:
     number: int
     start: int
     stop: int
-    points: PointColumns | PointBlock
+    points: PointColumns
     rows: Rows
     origin: int = 0
 
@@ -69,13 +68,7 @@ class Batch:
 
     def block(self) -> PointBlock:
         """Convert this batch's points."""
-        if isinstance(self.points, PointBlock):
-            return self.points
         return self.points.block(self.rows)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Another process gets this batch's points, not the whole frame.
-        return Batch, (self.number, self.start, self.stop, self.block(), slice(0, len(self)))
 
     def split(self) -> tuple[Batch, Batch]:
         """Cut into two halves by points, which tile the rows of this batch.
@@ -86,9 +79,6 @@ class Batch:
         ------
         ValueError
             For a single point.
-        TypeError
-            For a batch of converted points, as another process gets it: it does not know which
-            rows they were.
 
         Examples
         --------
@@ -99,11 +89,6 @@ class Batch:
         4 6 2
         6 9 3
         """
-        if isinstance(self.points, PointBlock):
-            raise TypeError(
-                f"batch {self.number} holds converted points without their row positions; "
-                "split it where it was cut, before it is sent to a worker"
-            )
         half = len(self) // 2
         if not half:
             raise ValueError(f"batch {self.number} is a single point, which cannot be split")
@@ -151,6 +136,18 @@ class Extent:
             for at in range(first, last, PAGE):
                 rows = self.columns.rows(at, min(at + PAGE, last))
                 yield self.columns.ids[rows].tolist()
+
+    def sample(self, count: int) -> list[int | str]:
+        """Return the ids of so many of these points, or of all, evenly spread."""
+        bounds = [points_between(self.columns, start, stop) for start, stop in self.ranges]
+        firsts = np.array([first for first, _ in bounds], dtype=np.int64)
+        ends = np.cumsum([last - first for first, last in bounds], dtype=np.int64)
+        total = self.points
+        wanted = np.unique(np.linspace(0, total, min(count, total), endpoint=False, dtype=np.int64))
+        at = np.searchsorted(ends, wanted, side="right")
+        chosen = firsts[at] + wanted - (ends[at - 1] * (at > 0))
+        rows = chosen if self.columns.kept is None else self.columns.kept[chosen]
+        return self.columns.ids[rows].tolist()
 
     def within(self, ranges: Sequence[tuple[int, int]]) -> Extent:
         """Return other rows of the same frame."""

@@ -15,6 +15,7 @@
     │   ├── ConnectionLost              it broke before the answer        transient, unanswered
     │   ├── RequestTimeout              no answer in time                 transient, unanswered
     │   ├── ServiceUnavailable          503, UNAVAILABLE                  transient
+    │   │   └── BadGateway              502, 520 of a proxy               transient, unanswered
     │   ├── ServerError                 500, INTERNAL                     transient
     │   ├── RateLimited                 429, RESOURCE_EXHAUSTED           transient
     │   ├── InsufficientStorage         507                               transient
@@ -159,6 +160,12 @@ class ServiceUnavailable(TransportError):
     """The server says that it cannot serve right now."""
 
     transient = True
+
+
+class BadGateway(ServiceUnavailable):
+    """A proxy got no proper answer from the server, which may have carried out the request."""
+
+    answered = False
 
 
 class ServerError(TransportError):

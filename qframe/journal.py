@@ -39,7 +39,7 @@ from qframe.errors import JournalError, ResumeMismatch
 from qframe.fingerprint import Fingerprint
 from qframe.linefile import LineFile
 from qframe.ranges import Range, merge
-from qframe.report import BatchResult, Status
+from qframe.report import ARRIVED, BatchResult, Status
 from qframe.version import __version__
 
 log = logging.getLogger("qframe")
@@ -169,7 +169,7 @@ class Journal:
 
         Never raises for a file that cannot be written: see `error`.
         """
-        if result.status not in (Status.APPLIED, Status.ACKNOWLEDGED):
+        if result.status not in ARRIVED:
             return
         entry = [result.start, result.stop, result.status.value]
         if self._append(entry):

@@ -9,7 +9,9 @@ short steps: so Ctrl-C works on every platform, and what is to be done meanwhile
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import queue
 import threading
 import time
@@ -34,8 +36,8 @@ Kind = Literal["thread", "process"]
 log = logging.getLogger("qframe")
 
 TIME_LIMIT = 600.0
-"""Seconds that an item may take: longer than all the tries that `Retry` makes of a batch by
-default, so that what is cut off is stuck."""
+"""Seconds that a worker may be at an item: longer than all the tries that `Retry` makes of a batch
+by default, so that what is cut off is stuck."""
 
 TICK = 0.25
 """Seconds between two looks at time limits while the calling thread waits. A look at ten workers
@@ -127,14 +129,30 @@ class _Slot(Generic[Item]):
         self.thread: threading.Thread | None = None
         self.worker: Any = None
         self.task: _Task[Item] | None = None
-        self.since = 0.0
+        self.spent = 0.0  # seconds that the worker was at the task
+        self.since = math.inf  # when it was called last; infinite when it is not at work
         self.abandoned = False
 
     def call(self, message: Any) -> Any:
         """Hand the worker a message and return its answer."""
         if self.abandoned:
             raise WorkerTimeout(f"worker {self.number} is not waited for any more")
-        return self.worker(message)
+        with self.working():
+            return self.worker(message)
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """Count the time in here as the worker's."""
+        began = self.since = time.monotonic()
+        try:
+            yield
+        finally:
+            self.since = math.inf  # first: whoever looks in between sees too little, not too much
+            self.spent += time.monotonic() - began
+
+    def at_work(self, now: float) -> float:
+        """Return the seconds that the worker was at its task until now."""
+        return self.spent + max(0.0, now - self.since)
 
     def break_off(self) -> bool:
         """End what the worker is at, from another thread; False if it cannot be ended."""
@@ -184,8 +202,9 @@ class ParallelWorkerPool(Generic[Item, Result]):
         Makes the result of an item from the item and what its worker raised, `WorkerDied` and
         `WorkerTimeout` included. None raises it.
     time_limit : float or None, default 600.0
-        Seconds for one item. After that its process is killed, or its thread's worker is cancelled
-        and neither is used again; a new one takes the place. None is no limit.
+        Seconds that a worker may be at one item, its start included; what `drive` does meanwhile
+        does not count. After that its process is killed, or its thread's worker is cancelled and
+        neither is used again; a new one takes the place. None is no limit.
     idle : callable, optional
         Called by the calling thread, at least every 0.25 s while it waits for results.
 
@@ -427,7 +446,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
         for place, slot in enumerate(self._slots):
             with self._lock:
                 task = slot.task
-                if task is None or now - slot.since < self._time_limit:
+                if task is None or slot.at_work(now) < self._time_limit:
                     continue
                 slot.abandoned = True  # from here on nothing comes from it
                 slot.task = None
@@ -450,7 +469,7 @@ class ParallelWorkerPool(Generic[Item, Result]):
                         continue  # it was taken back
                     task = self._waiting.popleft()
                     task.begun = True
-                    slot.since = time.monotonic()
+                    slot.spent = 0.0
                     slot.task = task
                 outcome = self._work(slot, task)
                 with self._lock:
@@ -474,7 +493,8 @@ class ParallelWorkerPool(Generic[Item, Result]):
         try:
             self._look_for_death(slot, None)
             if slot.worker is None:
-                self._make(slot)
+                with slot.working():
+                    self._make(slot)
             result: Result
             if self._drive is None:
                 result = slot.call(task.item)

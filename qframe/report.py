@@ -27,6 +27,10 @@ class Status(StrEnum):
     """Never sent."""
 
 
+ARRIVED = (Status.APPLIED, Status.ACKNOWLEDGED)
+"""What the server took."""
+
+
 @dataclass(frozen=True, slots=True)
 class BatchResult:
     """The outcome of one batch, or of a part of one; one row of the report.

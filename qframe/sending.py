@@ -25,7 +25,7 @@ from qframe.errors import (
 )
 from qframe.pool import TIME_LIMIT, Death, Kind, ParallelWorkerPool, check_workers
 from qframe.progress import Called, Display, ProgressEvent, Tally
-from qframe.report import BatchResult, Status, points_by_status, to_frame
+from qframe.report import ARRIVED, BatchResult, Status, points_by_status, to_frame
 from qframe.retry import Gate, Retry
 from qframe.uploaders.base import UploadWorker
 from qframe.uploaders.delivery import Call, Delivery, Lessons, bare, outline
@@ -42,8 +42,6 @@ DRAIN_SECONDS = 0.7
 CLOSE_SECONDS = 0.2
 """How long it then waits for idle workers to end. What hangs is broken off, for which the pool
 takes a second at the most: so whoever pressed stop waits for less than two."""
-
-ARRIVED = (Status.APPLIED, Status.ACKNOWLEDGED)
 
 Order = Literal["unordered", "semi-ordered", "ordered"]
 
@@ -200,6 +198,7 @@ class Sending:
             if run.cause is not None or fatal:
                 self._settle(pool, run, pending, take)
         finally:
+            self._gate.abandon()  # whoever still waits at it has been given up
             run.ended_early = run.cause is not None or fatal
             run.deaths = list(pool.deaths)
             with run.interruptible():  # once only: what hangs is left behind

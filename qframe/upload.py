@@ -110,8 +110,8 @@ def upload(
         "ordered" sends one batch after another, in the order of the rows; the others send as
         workers are free.
     batch_timeout : float or None
-        Seconds that a batch may take with all its tries before its worker is given up; 600 by
-        default, None is no limit.
+        Seconds that encoding a batch and its requests may take, waits in between apart, before its
+        worker is given up; 600 by default, None is no limit.
     wait : bool
         Whether the server answers each request only when its points are applied. Without it they
         are `acknowledged`, in the server's log and queue, which is faster.
@@ -385,13 +385,15 @@ def await_applied(
             )
         )
         return False
-    expected = Expected()
-    if extent is not None and write.stores_all:
+    expected = Expected(before)
+    if write.stores_all:
         # With all that were sent as new ones, those of unknown fate included, none is missing; but
         # what an earlier run left queued may have been applied since.
         enough = before + run.sent if run.sent == run.points else None
-        rows = extent.within(run.acknowledged)
-        expected = Expected(max(before, run.arrived), enough, rows.ids)
+        expected = Expected(before, enough)
+        if extent is not None:
+            rows = extent.within(run.acknowledged)
+            expected = Expected(max(before, run.arrived), enough, rows.ids)
     doubt = pass_barrier(
         store,
         run.collection,

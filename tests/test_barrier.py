@@ -54,6 +54,7 @@ def barrier(
     store: Store,
     collection: str,
     *,
+    exactly: int | None = None,
     at_least: int = 0,
     enough: int | None = None,
     ids: Any = None,
@@ -61,9 +62,10 @@ def barrier(
     **options: Any,
 ) -> str | None:
     """Pass the barrier with a patience that no test needs; return what is said."""
-    doubt = pass_barrier(
-        store, collection, expected=Expected(at_least, enough, ids), patience=patience, **options
-    )
+    if exactly is not None:
+        at_least = enough = exactly
+    expected = Expected(at_least, enough, ids)
+    doubt = pass_barrier(store, collection, expected=expected, patience=patience, **options)
     return None if doubt is None else doubt.text
 
 
@@ -95,8 +97,9 @@ def known(count: int) -> Any:
 @pytest.mark.parametrize(
     ("at_least", "enough", "ids", "doubt"),
     [
-        (0, None, None, None),
-        (30, None, None, None),
+        (0, None, None, r"^nothing that was acknowledged is queued .* the 30 points .*wait=True"),
+        (30, 31, None, r"^nothing that was acknowledged is queued any more"),
+        (30, 30, None, None),
         (
             31,
             None,
@@ -144,7 +147,7 @@ def test_every_shard_is_waited_for(server_con: qframe.Connection, collection: st
     """With several shards, everything that was acknowledged is there afterwards."""
     upload(collection, server_con, 30, workers=4, collection_config={"shard_number": 3})
     with server_con.store() as store:
-        assert barrier(store, collection, at_least=300) is None
+        assert barrier(store, collection, exactly=300) is None
         info = store.describe(collection)
     assert info is not None
     assert info.points == 300
@@ -157,7 +160,7 @@ def test_a_limit_for_timeouts_is_kept(server_con: qframe.Connection, collection:
     strict = {"strict_mode_config": {"enabled": True, "max_timeout": 2}}
     upload(collection, server_con, 2, collection_config=strict)
     with server_con.store() as store:
-        assert barrier(store, collection, at_least=20) is None
+        assert barrier(store, collection, exactly=20) is None
 
 
 def test_a_limit_for_writes_is_waited_for(server_con: qframe.Connection, collection: str) -> None:
@@ -172,7 +175,7 @@ def test_a_limit_for_writes_is_waited_for(server_con: qframe.Connection, collect
         said = barrier(
             store,
             collection,
-            at_least=BATCH,
+            exactly=BATCH,
             sleep=lambda seconds: (pauses.append(seconds), time.sleep(seconds)),
         )
     assert said is None
@@ -182,7 +185,7 @@ def test_a_limit_for_writes_is_waited_for(server_con: qframe.Connection, collect
 def test_a_collection_that_is_gone(con: qframe.Connection, collection: str) -> None:
     """Points of a collection that somebody deleted are gone, which needs no waiting."""
     with con.store() as store:
-        said = barrier(store, collection, at_least=1)
+        said = barrier(store, collection, exactly=1)
     assert said == f"collection {collection!r} is not there any more, and its points are gone"
 
 
@@ -190,7 +193,7 @@ def test_the_store_of_an_upload_is_settled(local_con: qframe.Connection, collect
     """The store that an upload uses, which repeats its requests, passes the barrier too."""
     upload(collection, local_con, 2)
     with PatientStore(local_con.store()) as store:
-        assert barrier(store, collection, at_least=20) is None
+        assert barrier(store, collection, exactly=20) is None
 
 
 # ---- What a server does when it is told to ----
@@ -205,7 +208,7 @@ def test_late_writes_are_waited_for(
     upload(collection, local_con, 3)
     with local_con.store() as store:
         assert store.count(collection) < 30
-        assert barrier(store, collection, at_least=30) is None
+        assert barrier(store, collection, exactly=30) is None
         assert store.count(collection) == 30
 
 
@@ -218,7 +221,7 @@ def test_a_round_may_end_before_the_queue_does(
     upload(collection, local_con, 1)
     with local_con.store() as store:
         assert store.settle(collection, 1) is False
-        assert barrier(store, collection, at_least=BATCH, patience=10) is None
+        assert barrier(store, collection, exactly=BATCH, patience=10) is None
         assert store.settle(collection, 1) is True
 
 
@@ -231,7 +234,7 @@ def test_a_queue_that_outlasts_patience(
     upload(collection, local_con, 5)
     with local_con.store() as store:
         began = time.monotonic()
-        said = barrier(store, collection, at_least=50, patience=0.5)
+        said = barrier(store, collection, exactly=50, patience=0.5)
         assert time.monotonic() - began < 10
         info = store.describe(collection)
     # Four behind the one that the server is at, and the one that waits.
@@ -253,10 +256,10 @@ def test_lost_points_are_told(
     report = qframe.upload_points(points, collection, local_con, barrier=False, progress=False)
     assert report["status"].tolist() == ["acknowledged"]
     with local_con.store() as store:
-        said = barrier(store, collection, at_least=17)
+        said = barrier(store, collection, exactly=17)
         assert said is not None
         assert said.startswith("7 points are missing")
-        assert barrier(store, collection, at_least=17) == said
+        assert barrier(store, collection, exactly=17) == said
 
 
 @pytest.mark.parametrize(
@@ -274,7 +277,7 @@ def test_a_red_collection(
     server.faults([fault])
     upload(collection, local_con, 1)
     with local_con.store() as store:
-        said = barrier(store, collection, at_least=BATCH)
+        said = barrier(store, collection, exactly=BATCH)
     assert said is not None
     assert f"is in the state red ({reason})" in said
     assert "verify(…)" in said
@@ -296,10 +299,10 @@ def test_custom_sharding(
         client.close()
         server.faults(["apply_late:0.2"])
         upload(collection, local_con, 2, shard_key=["red", 7])
-        assert barrier(store, collection, at_least=20, shard_key=["red", 7]) is None
-        assert barrier(store, collection, at_least=20, shard_key="red") is None
-        assert barrier(store, collection, at_least=20, shard_key=7) is None
-        said = barrier(store, collection, at_least=20)
+        assert barrier(store, collection, exactly=20, shard_key=["red", 7]) is None
+        assert barrier(store, collection, exactly=20, shard_key="red") is None
+        assert barrier(store, collection, exactly=20, shard_key=7) is None
+        said = barrier(store, collection, exactly=20)
     assert said is not None
     assert "Shard key not specified" in said
 
@@ -322,7 +325,7 @@ def test_a_server_that_goes_away(leaving: tuple[LocalServer, qframe.Connection])
     passing = Time()
     with con.store() as store:
         said = barrier(
-            store, "films", at_least=10, patience=9, clock=passing.clock, sleep=passing.sleep
+            store, "films", exactly=10, patience=9, clock=passing.clock, sleep=passing.sleep
         )
     assert said is not None
     assert re.match(r"whether .* could not be found out \((ServerUnreachable|ConnectionLost)", said)
@@ -346,7 +349,7 @@ def test_a_server_that_comes_back(leaving: tuple[LocalServer, qframe.Connection]
 
     started: list[float] = []
     with con.store() as store:
-        assert barrier(store, "films", at_least=20, sleep=sleep) is None
+        assert barrier(store, "films", exactly=20, sleep=sleep) is None
     assert started
 
 
@@ -359,7 +362,7 @@ def test_what_the_user_stops_is_stopped(leaving: tuple[LocalServer, qframe.Conne
         raise KeyboardInterrupt
 
     with con.store() as store, pytest.raises(KeyboardInterrupt):
-        barrier(store, "films", at_least=20, sleep=sleep)
+        barrier(store, "films", exactly=20, sleep=sleep)
 
 
 def test_a_key_that_may_only_read() -> None:
@@ -370,9 +373,7 @@ def test_a_key_that_may_only_read() -> None:
             upload("films", writing, 1)
             passing = Time()
             with qframe.connect(url, api_key="to-read").store() as store:
-                said = barrier(
-                    store, "films", at_least=10, clock=passing.clock, sleep=passing.sleep
-                )
+                said = barrier(store, "films", exactly=10, clock=passing.clock, sleep=passing.sleep)
             assert said is not None
             assert "PermissionDenied" in said
             assert passing.pauses == []

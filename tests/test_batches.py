@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import pickle
 from typing import Any
 
 import numpy as np
@@ -9,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qframe.batches import Batch, Limits, iterate_batches
+from qframe.batches import Extent, Limits, iterate_batches
 from qframe.mapping.stream import RecordStream
 from qframe.mapping.vectors.dense import MatrixColumn
-from qframe.points import Ids, PointBlock, PointColumns, Rows
+from qframe.points import Ids, PointColumns, Rows
 
 
 def _points(total: int, kept: list[int] | None = None) -> PointColumns:
@@ -92,18 +91,6 @@ def test_a_point_over_the_limit_travels_alone() -> None:
 def test_no_points_are_no_batches() -> None:
     """An empty frame has no batch, and is never measured."""
     assert list(iterate_batches(_points(0), lambda _, rows: 1 / 0)) == []  # type: ignore[arg-type, return-value]
-
-
-def test_a_batch_in_another_process_has_its_own_points_only() -> None:
-    """A pickled batch holds the block of its rows, not the whole frame."""
-    batch = Batch(3, 10, 14, _points(100_000), np.array([10, 12, 13]))
-    sent = pickle.dumps(batch)
-    assert len(sent) < 2_000
-    copy = pickle.loads(sent)
-    assert (copy.number, copy.start, copy.stop, len(copy)) == (3, 10, 14, 3)
-    assert isinstance(copy.points, PointBlock)
-    assert copy.block().ids.tolist() == [10, 12, 13]
-    assert copy.block().vectors[""].values.tolist() == batch.block().vectors[""].values.tolist()
 
 
 @st.composite
@@ -228,8 +215,29 @@ def test_a_split_batch_of_a_stream_counts_records() -> None:
     ]
 
 
-def test_a_batch_that_came_from_another_process_is_not_split() -> None:
-    """Converted points have no row positions, so that a split would have to guess."""
-    copy = pickle.loads(pickle.dumps(Batch(3, 10, 14, _points(20), np.array([10, 12, 13]))))
-    with pytest.raises(TypeError, match="without their row positions"):
-        copy.split()
+@given(st.data())
+def test_some_rows_of_a_frame(data: st.DataObject) -> None:
+    """Rows in ranges know how many points they are, all their ids, and a sample of them."""
+    total = data.draw(st.integers(0, 40))
+    kept = data.draw(st.none() | st.sets(st.integers(0, max(0, total - 1))).map(sorted))
+    kept = None if kept is None or not total else np.array(kept, dtype=np.int64)
+    points = PointColumns(Ids(numbers=np.arange(total, dtype=np.uint64)), {}, kept=kept)
+    ranges = data.draw(sorted_ranges(total))
+    present = range(total) if kept is None else kept.tolist()
+    expected = [row for start, stop in ranges for row in present if start <= row < stop]
+    extent = Extent(points, ranges)
+    assert extent.points == len(expected)
+    assert [point for page in extent.ids() for point in page] == expected
+    count = data.draw(st.integers(1, 50))
+    sample = extent.sample(count)
+    assert len(sample) == min(count, len(expected))
+    assert sample == sorted(set(sample) & set(expected))
+    after = data.draw(st.integers(0, 40))
+    rest = extent.within(list(extent.beyond(after)))
+    assert [point for page in rest.ids() for point in page] == [i for i in expected if i >= after]
+
+
+def test_ids_come_in_pages() -> None:
+    """So many ids as a request may hold come at a time."""
+    points = PointColumns(Ids(numbers=np.arange(25_000, dtype=np.uint64)), {})
+    assert [len(page) for page in Extent(points, [(0, 25_000)]).ids()] == [10_000, 10_000, 5_000]

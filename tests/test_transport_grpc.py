@@ -642,7 +642,7 @@ def test_key_that_may_only_read(guarded: LocalServer) -> None:
         (413, errors.RequestTooLarge),
         (429, errors.RateLimited),
         (500, errors.ServerError),
-        (502, errors.ServiceUnavailable),
+        (502, errors.BadGateway),
         (503, errors.ServiceUnavailable),
         (504, errors.RequestTimeout),
     ],

@@ -616,7 +616,7 @@ def test_answers_that_cannot_be_read(answer: bytes) -> None:
         (429, "Rate limiting exceeded: Write rate limit exceeded", "RateLimited"),
         (500, "Service internal error: a fault", "ServerError"),
         (501, "Not implemented", "ServerError"),
-        (502, "Bad gateway", "ServiceUnavailable"),
+        (502, "Bad gateway", "BadGateway"),
         (503, "Shard temporarily unavailable: a fault", "ServiceUnavailable"),
         (504, "Gateway timeout", "RequestTimeout"),
         (507, "Insufficient storage: a fault", "InsufficientStorage"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from qframe.errors import (
     AuthenticationError,
+    BadGateway,
     CollectionExists,
     CollectionNotFound,
     ConnectionLost,
@@ -194,7 +195,9 @@ class Translator:
                 return RequestTooLarge(text)
             case 429:
                 return RateLimited(text, retry_after)
-            case 502 | 503:
+            case 502:
+                return BadGateway(text, retry_after)
+            case 503:
                 return ServiceUnavailable(text, retry_after)
         if status >= 500:
             return ServerError(text, retry_after)

@@ -6,6 +6,7 @@ The texts and statuses are those of Qdrant 1.19 and of the proxies that stand be
 from __future__ import annotations
 
 import http.client
+import re
 import ssl
 import time
 import traceback
@@ -17,6 +18,7 @@ import orjson
 
 from qframe.errors import (
     AuthenticationError,
+    BadGateway,
     CollectionExists,
     CollectionNotFound,
     ConnectionLost,
@@ -45,6 +47,9 @@ PORTS = (
     ": REST is on port 6333 unless configured otherwise, and grpc:// or grpcs:// with port 6334 "
     "talk gRPC"
 )
+
+_BROKEN_RECORD = re.compile("BAD_RECORD_MAC|DECRYPTION_FAILED|BAD_LENGTH|UNEXPECTED_EOF", re.I)
+"""What OpenSSL says of a connection that was secure already, so that a request may be under way."""
 
 SHOWN = 300
 """Characters of an answer that an error quotes."""
@@ -81,7 +86,10 @@ class Translator:
 
         if has(ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return ConnectionLost(f"{self.uri} closed the connection inside TLS{PORTS}")
-        if found := has(ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError):
+        found = has(ssl.SSLError, ssl.CertificateError, requests.exceptions.SSLError)
+        if found and _BROKEN_RECORD.search(str(found)):
+            return ConnectionLost(f"the connection to {self.uri} broke inside TLS: {words}")
+        if found:
             return ServerUnreachable(f"no TLS with {self.uri}: {self._tls_hint(found)}")
         if has(requests.exceptions.ProxyError):
             return ServerUnreachable(
@@ -185,7 +193,9 @@ class Translator:
                 )
             case 429:
                 return RateLimited(text, retry_after)
-            case 502 | 503 | 520 | 521 | 522 | 523:
+            case 502 | 520:  # what the server behind a proxy answered, if it did, was not passed on
+                return BadGateway(text, retry_after)
+            case 503 | 521 | 522 | 523:
                 # From 520 on a proxy (Cloudflare's) says that the server behind it is away.
                 return ServiceUnavailable(text, retry_after)
             case 524:

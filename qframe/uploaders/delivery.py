@@ -20,7 +20,7 @@ from qframe.errors import (
     WorkerDied,
 )
 from qframe.points import PointBlock
-from qframe.report import BatchResult, Status
+from qframe.report import ARRIVED, BatchResult, Status
 from qframe.retry import Entry, Gate, Retry
 
 ADJACENT = 8
@@ -194,7 +194,7 @@ class Delivery:
         for part in left:
             is_open = part.doubtful or part.is_under_way  # read before what came of it
             result = part.result
-            if result.status not in (Status.APPLIED, Status.ACKNOWLEDGED):
+            if result.status not in ARRIVED:
                 told = error or result.error
                 status = Status.UNSENT if told is None else Status.FAILED
                 status = Status.UNKNOWN if is_open else status
