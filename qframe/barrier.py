@@ -113,9 +113,10 @@ def pass_barrier(
     """
     until = clock() + patience
     pause = FIRST_PAUSE
+    passage = _Passage(store, collection, expected, shard_key)
     while True:
         try:
-            doubt = _attempt(store, collection, expected, until - clock(), shard_key)
+            doubt = passage.go_on(until - clock())
         except QframeError as error:
             doubt = Doubt(
                 "whether all acknowledged points are applied could not be found out "
@@ -131,45 +132,49 @@ def pass_barrier(
         pause = min(2 * pause, LAST_PAUSE)
 
 
-def _attempt(
-    store: Store,
-    collection: str,
-    expected: Expected,
-    left: float,
-    shard_key: ShardKey | None,
-) -> Doubt | None:
-    """Wait once, and look."""
-    info = store.describe(collection)
-    if info is None:
-        return _gone(collection)
-    if info.status == "red":
-        return _red(info)
-    seconds = min(ROUND, left)
-    if info.max_timeout is not None:
-        seconds = min(seconds, info.max_timeout)
-    is_settled = store.settle(collection, seconds, shard_key=shard_key)
-    # What is told now, the count included, is newer than the answer.
-    info = store.describe(collection)
-    if info is None:
-        return _gone(collection)
-    # Yellow and grey are not waited for: they tell of optimising, which moves points and changes
-    # none (lib/collection/src/shards/local_shard/mod.rs, local_shard_status, in Qdrant 1.19).
-    if info.status == "red":
-        return _red(info)
-    if not is_settled:
-        return Doubt(_queued(info), may_pass=True)
-    if info.points < expected.at_least:
-        return _missing(info, expected.at_least - info.points)
-    if expected.enough is not None and info.points >= expected.enough:
-        return None
-    if expected.ids is not None:
-        return _look_for(store, collection, expected.ids)
-    return Doubt(
-        f"nothing that was acknowledged is queued any more, but the {info.points:,} points of "
-        f"collection {info.name!r} do not show that all were applied: points may be there twice in "
-        "the stream, have been there before, or be passed over by update_filter or update_mode; "
-        "wait=True has each request answered once it is applied"
-    )
+@dataclass(slots=True)
+class _Passage:
+    """How far one got: a step that was made is not made again when a later one fails."""
+
+    store: Store
+    collection: str
+    expected: Expected
+    shard_key: ShardKey | None
+    found: CollectionInfo | None = None
+    is_settled: bool = False
+
+    def go_on(self, left: float) -> Doubt | None:
+        """Wait for what is queued if that is not over, and look."""
+        if self.found is None:
+            self.found = self.store.describe(self.collection)
+            if self.found is None:
+                return _gone(self.collection)
+            if self.found.status == "red":
+                return _red(self.found)
+        if not self.is_settled:
+            seconds = min(ROUND, left, self.found.max_timeout or ROUND)
+            self.is_settled = self.store.settle(self.collection, seconds, shard_key=self.shard_key)
+        # What is told now, the count included, is newer than the answer.
+        info = self.store.describe(self.collection)
+        if info is None:
+            return _gone(self.collection)
+        # Yellow and grey are not waited for: they tell of optimising, which moves points and
+        # changes none (lib/collection/src/shards/local_shard/mod.rs, local_shard_status, in 1.19).
+        if info.status == "red":
+            return _red(info)
+        if not self.is_settled:
+            return Doubt(_queued(info), may_pass=True)
+        return self._count(info)
+
+    def _count(self, info: CollectionInfo) -> Doubt | None:
+        expected = self.expected
+        if info.points < expected.at_least:
+            return _missing(info, expected.at_least - info.points)
+        if expected.enough is not None and info.points >= expected.enough:
+            return None
+        if expected.ids is not None:
+            return _look_for(self.store, self.collection, expected.ids)
+        return _uncertain(info)
 
 
 def _gone(collection: str) -> Doubt:
@@ -233,4 +238,13 @@ def _missing(info: CollectionInfo, missing: int) -> Doubt:
         # unless a replica that lags behind the others was the one to count.
         may_pass=bool(info.queue_length),
         is_loss=True,
+    )
+
+
+def _uncertain(info: CollectionInfo) -> Doubt:
+    return Doubt(
+        f"nothing that was acknowledged is queued any more, but the {info.points:,} points of "
+        f"collection {info.name!r} do not show that all were applied: points may be there twice in "
+        "the stream, have been there before, or be passed over by update_filter or update_mode; "
+        "wait=True has each request answered once it is applied"
     )
