@@ -29,14 +29,14 @@ in the direction that the data takes::
     transports/  sessions, channels and shards; foreign errors become ours here, and only here
     stores/      collections: made, described, read back
     _wire/       the messages of proto/
-    address, arguments, connection, schema, write, retry, progress, report, errors, read, accessor,
-    version
+    address, arguments, connection, schema, write, retry, gate, run, progress, report, errors, read,
+    accessor, version
 
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
-write, report, retry, batches <- fingerprint, linefile, ranges <- journal <- mapping, encoding <-
-transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
-pool, progress <- barrier, target, sending <- resume, read, comparison, failed <- readback <-
-upload, verify <- accessor. REST, gRPC and the embedded engine never meet.
+write, report, retry, gate, batches <- fingerprint, linefile, ranges <- journal <- mapping,
+encoding <- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <-
+processes <- pool, progress <- barrier, target, run, sending <- resume, read, comparison, failed <-
+readback <- upload, verify <- accessor. REST, gRPC and the embedded engine never meet.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -20,7 +20,8 @@ from qframe.errors import InputError
 
 if TYPE_CHECKING:
     from qframe.encoding.base import Measure
-    from qframe.retry import Gate, Retry
+    from qframe.gate import Gate
+    from qframe.retry import Retry
     from qframe.stores.base import Store
     from qframe.uploaders.base import BaseUploader
     from qframe.write import WriteOptions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,40 @@ class BatchResult:
     worker: int | None = None
     deaths: int = 0
     error: QframeError | None = None
+
+
+def merged(results: Sequence[BatchResult]) -> tuple[BatchResult, ...]:
+    """Join neighbours that fared alike: what halving took apart, apart from the rows at fault."""
+    joined: list[BatchResult] = []
+    for result in results:
+        if joined and _fared_alike(joined[-1], result):
+            joined[-1] = _join(joined[-1], result)
+        else:
+            joined.append(result)
+    return tuple(joined)
+
+
+def _fared_alike(one: BatchResult, other: BatchResult) -> bool:
+    return (one.status, str(one.error), type(one.error)) == (
+        other.status,
+        str(other.error),
+        type(other.error),
+    ) and (one.stop == other.start)
+
+
+def _join(one: BatchResult, other: BatchResult) -> BatchResult:
+    return replace(
+        other,
+        start=one.start,
+        points=one.points + other.points,
+        attempts=one.attempts + other.attempts,
+        retries=one.retries + other.retries,
+        throttled_s=one.throttled_s + other.throttled_s,
+        encode_s=one.encode_s + other.encode_s,
+        send_s=one.send_s + other.send_s,
+        bytes=one.bytes + other.bytes,
+        deaths=one.deaths + other.deaths,
+    )
 
 
 COLUMNS: dict[str, str] = {

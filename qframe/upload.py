@@ -20,7 +20,8 @@ from qframe.pool import TIME_LIMIT, Kind
 from qframe.progress import Progress, choose
 from qframe.resume import Past
 from qframe.retry import Retry
-from qframe.sending import Order, Run, Sending
+from qframe.run import Run
+from qframe.sending import Order, Sending
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
 from qframe.target import Target

@@ -26,18 +26,19 @@ from qframe.errors import (
     ServiceUnavailable,
     WorkerDied,
 )
+from qframe.gate import Gate
 from qframe.points import Ids, PointColumns
 from qframe.report import BatchResult, Status
-from qframe.retry import Gate, Retry
+from qframe.retry import Retry
 from qframe.uploaders.delivery import (
     Answer,
     Delivery,
     Encode,
     Encoded,
-    Lessons,
     Send,
     bare,
 )
+from qframe.uploaders.lessons import Lessons
 
 QUICK = Retry(attempts=4, backoff=0.0)
 

@@ -14,6 +14,7 @@ import pytest
 from qframe import errors
 from qframe.batches import Batch
 from qframe.connection import connect
+from qframe.gate import Gate
 from qframe.points import (
     DenseBlock,
     Ids,
@@ -25,7 +26,7 @@ from qframe.points import (
     VectorKind,
 )
 from qframe.report import Status
-from qframe.retry import Gate, Retry
+from qframe.retry import Retry
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.base import StoredVector
 from qframe.stores.grpc import GrpcStore

@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from qframe.batches import Batch, Limits
 from qframe.encoding.base import Measure
+from qframe.gate import Gate
 from qframe.mapping.stream import RecordStream
 from qframe.points import PointBlock
 from qframe.report import BatchResult
-from qframe.retry import Gate, Retry
-from qframe.uploaders.delivery import Answer, Delivery, Encode, Encoded, Lessons, Send
+from qframe.retry import Retry
+from qframe.uploaders.delivery import Answer, Delivery, Encode, Encoded, Send
+from qframe.uploaders.lessons import Lessons
 from qframe.write import WriteOptions
 
 Body = TypeVar("Body")

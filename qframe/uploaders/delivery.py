@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,17 +19,15 @@ from qframe.errors import (
     UnexpectedError,
     WorkerDied,
 )
+from qframe.gate import Entry, Gate
 from qframe.points import PointBlock
-from qframe.report import ARRIVED, BatchResult, Status
-from qframe.retry import Entry, Gate, Retry
+from qframe.report import ARRIVED, BatchResult, Status, merged
+from qframe.retry import Retry
+from qframe.uploaders.lessons import Lessons
 
 ADJACENT = 8
 """Refusals beyond the halvings that lead to one row, after which a batch of which nothing was
 accepted is given up: so many bad rows may stand together at its start."""
-
-BARREN = 3
-"""Batches that were halved while nothing at all was accepted, after which others are refused as a
-whole: what is wrong with all rows is not found by halving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,38 +75,6 @@ class Answer:
 
 Call = Callable[[Encode | Send], Any]
 """Hands a message to a worker, in this process or in another, and returns its answer."""
-
-
-class Lessons:
-    """What the server's refusals have taught all workers of an upload.
-
-    Attributes
-    ----------
-    points, bytes : float
-        More than these in one request were refused; infinite before that.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.points = math.inf
-        self.bytes = math.inf
-        self._barren = 0
-
-    def lower(self, *, points: float = math.inf, size: float = math.inf) -> None:
-        """Note that the server takes no more than this at a time."""
-        with self._lock:
-            self.points = min(self.points, max(1.0, points))
-            self.bytes = min(self.bytes, max(1.0, size))
-
-    def bear(self, *, fruit: bool) -> None:
-        """Note that a request was accepted, or that no part of a batch that was halved was."""
-        with self._lock:
-            self._barren = 0 if fruit else self._barren + 1
-
-    @property
-    def hopeful(self) -> bool:
-        """Whether halving a refused batch may find good rows in it."""
-        return self._barren < BARREN
 
 
 class Delivery:
@@ -395,40 +361,6 @@ class _Part:
 def outline(batch: Batch) -> BatchResult:
     """Return the result of a batch that was not sent."""
     return BatchResult(batch.number, batch.start, batch.stop, len(batch), Status.UNSENT)
-
-
-def merged(results: Sequence[BatchResult]) -> tuple[BatchResult, ...]:
-    """Join neighbours that fared alike: what halving took apart, apart from the rows at fault."""
-    joined: list[BatchResult] = []
-    for result in results:
-        if joined and _fared_alike(joined[-1], result):
-            joined[-1] = _join(joined[-1], result)
-        else:
-            joined.append(result)
-    return tuple(joined)
-
-
-def _fared_alike(one: BatchResult, other: BatchResult) -> bool:
-    return (one.status, str(one.error), type(one.error)) == (
-        other.status,
-        str(other.error),
-        type(other.error),
-    ) and (one.stop == other.start)
-
-
-def _join(one: BatchResult, other: BatchResult) -> BatchResult:
-    return replace(
-        other,
-        start=one.start,
-        points=one.points + other.points,
-        attempts=one.attempts + other.attempts,
-        retries=one.retries + other.retries,
-        throttled_s=one.throttled_s + other.throttled_s,
-        encode_s=one.encode_s + other.encode_s,
-        send_s=one.send_s + other.send_s,
-        bytes=one.bytes + other.bytes,
-        deaths=one.deaths + other.deaths,
-    )
 
 
 def bare(error: BaseException) -> QframeError:

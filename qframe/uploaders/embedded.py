@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from qframe.errors import InputError
+from qframe.gate import Gate
 from qframe.points import PointBlock
 from qframe.report import Status
-from qframe.retry import Gate, Retry
+from qframe.retry import Retry
 from qframe.transports.edge_handle import engine, guarded
 from qframe.transports.embedded import Shard, open_shard
 from qframe.transports.shard_files import ShardFiles

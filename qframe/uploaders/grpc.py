@@ -8,9 +8,10 @@ from typing import Any, Self
 from qframe._wire import messages as wire
 from qframe.encoding.protobuf import MEASURE, encode_options, encode_points
 from qframe.errors import InvalidAnswer, ServerError
+from qframe.gate import Gate
 from qframe.points import PointBlock
 from qframe.report import Status
-from qframe.retry import Gate, Retry
+from qframe.retry import Retry
 from qframe.transports.grpc import GrpcChannel
 from qframe.uploaders.base import BaseUploader
 from qframe.uploaders.delivery import Answer

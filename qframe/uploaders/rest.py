@@ -8,9 +8,10 @@ from typing import Any, Self
 from qframe.address import parse_url
 from qframe.encoding.json import MEASURE, encode_body
 from qframe.errors import InputError, InvalidAnswer, ServerError
+from qframe.gate import Gate
 from qframe.points import PointBlock
 from qframe.report import Status
-from qframe.retry import Gate, Retry
+from qframe.retry import Retry
 from qframe.transports.rest import RestSession, quoted
 from qframe.uploaders.base import BaseUploader
 from qframe.uploaders.delivery import Answer
