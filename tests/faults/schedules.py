@@ -149,7 +149,7 @@ class Schedule:
             options["if_exists"] = "replace"
         retry = random.choice(
             [
-                0,
+                qframe.Retry(attempts=1, max_wait=0.1),
                 qframe.Retry(attempts=3, backoff=0.01, max_wait=0.1),
                 qframe.Retry(attempts=random.randint(2, 6), backoff=0.01, max_wait=0.1),
                 qframe.Retry(

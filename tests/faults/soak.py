@@ -179,7 +179,10 @@ def _fill(
         "worker_kind": random.choice(["thread", "process"]) if kind == "both" else kind,
         "wait": random.random() < 0.5,
         "retry": random.choice(
-            [0, qframe.Retry(attempts=4, backoff=0.01, max_backoff=0.1, max_wait=0.1)]
+            [
+                qframe.Retry(attempts=1, max_wait=0.1),
+                qframe.Retry(attempts=4, backoff=0.01, max_backoff=0.1, max_wait=0.1),
+            ]
         ),
     }
     for _ in range(TRIES):
