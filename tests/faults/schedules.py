@@ -149,6 +149,7 @@ class Schedule:
             options["if_exists"] = "replace"
         retry = random.choice(
             [
+                # Not 0: its longest wait for a server is two minutes.
                 qframe.Retry(attempts=1, max_wait=0.1),
                 qframe.Retry(attempts=3, backoff=0.01, max_wait=0.1),
                 qframe.Retry(attempts=random.randint(2, 6), backoff=0.01, max_wait=0.1),
@@ -202,7 +203,7 @@ def _trouble(random: Random, data: Data, kind: str) -> Trouble:
         connections=random.choice([0, 0, 0.2]),
         holds=random.random() < 0.07,
         idle=random.choice([math.inf, 0.05]),
-        interrupt=random.randint(0, 30) if random.random() < 0.2 else None,
+        interrupt=random.randint(1, 30) if random.random() < 0.2 else None,
         kill=random.randint(1, 20) if kind == "process" and random.random() < 0.6 else None,
         seed=random.getrandbits(32),
     )
