@@ -26,7 +26,9 @@ def failed(
     *,
     status: str | Iterable[str] = ("failed", "skipped"),
 ) -> pd.DataFrame:
-    """Return the rows that an upload did not bring in, with the reason beside each.
+    """Return the rows that were refused, given up or set aside, with the reason beside each.
+
+    ``status=("failed", "unknown", "unsent")`` gives all that are not known to have arrived.
 
     Parameters
     ----------

@@ -113,7 +113,7 @@ class Fingerprint:
         >>> was = Fingerprint(2, 2, 1000, {"shard_key": "a"}, {"ids": "0badcafe"})
         >>> now = Fingerprint(2, 2, 1000, {"shard_key": "b"}, {"ids": "cafe0bad"})
         >>> now.differences(was)
-        ["shard_key is 'b', it was 'a'", 'the ids differ in all rows']
+        ["shard_key is 'b', it was 'a'", 'the ids differ somewhere in rows 0 to 2']
         """
         if self == other:
             return []
@@ -163,11 +163,9 @@ class Fingerprint:
                 start = ranges.pop()[0]
             ranges.append((start, stop))
         start, stop = ranges[0]
-        if (start, stop) == (0, max(self.rows, other.rows)):
-            return "in all rows"
         more = len(ranges) - 1
         rest = f" and {more:,} more range{'s' * (more > 1)}, up to {ranges[-1][1]:,}"
-        return f"in rows {start:,} to {stop:,}{rest if more else ''}"
+        return f"somewhere in rows {start:,} to {stop:,}{rest if more else ''}"
 
 
 def fingerprint(points: PointColumns, rows: int, mapping: Mapping[str, Any]) -> Fingerprint:

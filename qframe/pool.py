@@ -173,9 +173,10 @@ class _Slot(Generic[Item]):
     def dismiss(self) -> None:
         """Close the worker; the next item gets a new one."""
         worker, self.worker = self.worker, None
-        if worker is not None:
+        close = getattr(worker, "close", None)  # whoever holds nothing need not have it
+        if close is not None:
             try:
-                worker.close()
+                close()
             except Exception as error:
                 log.warning("worker %d could not be closed", self.number, exc_info=error)
 
@@ -190,9 +191,13 @@ class ParallelWorkerPool(Generic[Item, Result]):
     ----------
     num_workers : int
     worker : callable
-        Makes the worker of a given number, in the thread or process that will use it. For
-        processes it must be picklable and importable; nothing of ``__main__`` is imported there.
+        Makes the worker of a given number (from 0), in the thread or process that will use it. A
+        worker is called with an item and returns its result; ``close()``, if it has it, is called
+        at its end, and ``cancel()``, from another thread, to break what nobody waits for any more.
+        For processes the callable must be picklable and importable, such as a class of a module;
+        nothing of ``__main__`` is imported there.
     kind : {"thread", "process"}
+        Where the workers run. Both are used in a ``with`` statement, or ended by `close`.
     drive : callable, optional
         Makes the result of an item in several steps: ``drive(call, item)`` runs in a thread of this
         process, with processes too, and ``call(message)`` returns what the worker answers or raises
@@ -281,12 +286,12 @@ class ParallelWorkerPool(Generic[Item, Result]):
         return self._map(items, held=())
 
     def unordered_map(self, items: Iterable[Item]) -> Iterator[Result]:
-        """Yield results as they come."""
+        """Yield results as they come; raises what `semi_ordered_map` does."""
         for _, result in self._map(items, held=()):
             yield result
 
     def ordered_map(self, items: Iterable[Item]) -> Iterator[Result]:
-        """Yield results in the order of their items."""
+        """Yield results in the order of their items; raises what `semi_ordered_map` does."""
         held: dict[int, Result] = {}
         following = 0
         for index, result in self._map(items, held):

@@ -66,8 +66,8 @@ class ProgressEvent:
 
     @property
     def done(self) -> int:
-        """Points whose fate is known."""
-        return sum(self.points.values())
+        """Points that were sent, or tried to, whatever became of them."""
+        return sum(self.points.values()) - self.points["unsent"]
 
     @property
     def arrived(self) -> int:
@@ -76,6 +76,8 @@ class ProgressEvent:
 
     def sentence(self) -> str:
         """Say it in one line of text."""
+        if self.total == 0:
+            return f"{self.collection}: nothing to send"
         of = "" if self.total is None else f" of {self.total:,}"
         rate = self.arrived / self.seconds if self.seconds > 0 else 0.0
         lead = f"{self.collection}: stopped" if self.stopped else self.collection
@@ -86,7 +88,7 @@ class ProgressEvent:
             if count and status not in ("applied", "acknowledged")
         ]
         if self.retries:
-            parts.append(f"{self.retries:,} retries")
+            parts.append(f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}")
         if self.throttled_s >= 0.1:
             parts.append(f"throttled {self.throttled_s:.1f} s")
         parts.append(f"{self.seconds:.1f} s")
@@ -218,6 +220,8 @@ class Bar(Display):
 
     def close(self, event: ProgressEvent) -> None:
         if self._bar is not None:
+            if event.stopped:
+                self._bar.set_description(f"{event.collection}: stopped", refresh=False)
             self._bar.update(event.done - self._bar.n)
             self._bar.close()
 

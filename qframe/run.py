@@ -12,11 +12,20 @@ import pandas as pd
 
 from qframe.barrier import Doubt
 from qframe.connection import Connection
-from qframe.errors import DeadlinePassed, PointsLost, QframeError, UploadError, UploadInterrupted
+from qframe.errors import (
+    DeadlinePassed,
+    InvalidRequest,
+    PointsLost,
+    QframeError,
+    UploadError,
+    UploadInterrupted,
+)
 from qframe.pool import Death
 from qframe.report import ARRIVED, BatchResult, Status, points_by_status, to_frame
 
 log = logging.getLogger("qframe")
+
+IN_A_FILE = "; with journal='…' the same call again does, in another process too"
 
 
 @dataclasses.dataclass(slots=True)
@@ -205,6 +214,8 @@ class Run:
             lead = "no point was sent to"
         elif arrived < total:
             lead = f"{total - arrived:,} of {total:,} points did not arrive in"
+        elif error is not None and error is self.display_error:
+            lead = f"the progress function failed, and all {total:,} points arrived in"
         elif isinstance(error, PointsLost):
             lead = f"the server took all {total:,} points, and did not keep all, in"
         else:
@@ -224,7 +235,7 @@ class Run:
                 "  the error's report has a row a batch (in a notebook: sys.last_value.report); "
                 "these did not arrive: report.query(\"status not in ('applied', 'acknowledged')\")"
             )
-            lines.append(f"  {self._way_on(counts)}")
+            lines.append(f"  {self._way_on()}")
         return "\n".join(lines)
 
     def _stopped(self, counts: dict[str, int]) -> str:
@@ -232,20 +243,36 @@ class Run:
         return (
             f"stopped: {found or 'no'} points in {self.collection!r} at {self.connection.target}; "
             "the error's report has a row a batch (in a notebook: sys.last_value.report)\n"
-            f"  {self._way_on(counts)}"
+            f"  {self._way_on()}"
+            + ("" if "journal" in self.notes or "mapping" not in self.notes else IN_A_FILE)
         )
 
-    def _way_on(self, counts: dict[str, int]) -> str:
+    def _way_on(self) -> str:
         """Say what to type next."""
+        failed = [result for result in self.results if result.status is Status.FAILED]
+        refused = [result for result in failed if isinstance(result.error, InvalidRequest)]
         ways = []
-        if counts["failed"]:
+        if failed:
             ways.append("df.qdrant.failed(report) gives the failed rows with their reasons")
+        if any(result.points > 1 for result in refused):
+            ways.append(
+                "good rows that could not be told from bad ones are among them, which "
+                "retry=qframe.Retry(splits=…) or a smaller batch_size finds"
+            )
+        if "mapping" not in self.notes:
+            return "; ".join(ways) or "the same call again sends everything anew"
         journal = self.notes.get("journal")
-        if journal is not None:
+        if refused:
+            without = "" if journal is None else ", without journal,"
+            ways.append(
+                f"mend them in df, and the same call with resume=report{without} sends only what "
+                "is missing"
+            )
+        elif journal is not None:
             ways.append(f"the same call again sends only what {journal} says is missing")
-        elif "mapping" in self.notes:
+        else:
             ways.append("the same call with resume=report sends only what is missing")
-        return "; ".join(ways) or "the same call again sends everything anew"
+        return "; ".join(ways)
 
 
 def is_fatal(result: BatchResult) -> bool:

@@ -125,7 +125,9 @@ def _answer(channel: Channel, received: queue.SimpleQueue[Message]) -> None:
             _send(channel, *answer)
             del message, answer  # with the views on the memory
     finally:
-        worker.close()
+        close = getattr(worker, "close", None)  # whoever holds nothing need not have it
+        if close is not None:
+            close()
 
 
 def _send(channel: Channel, signal: Signal, value: Any) -> None:

@@ -92,7 +92,8 @@ def upload(
         stands in `qframe.mapping.values`.
     if_exists : {"append", "fail", "replace"}
         What to do with a collection of this name: add to it (points with the same id are
-        overwritten), refuse, or delete it and make it anew.
+        overwritten), refuse, or delete it and make it anew. An upload that is gone on with, by
+        `journal` or `resume`, has done that already, and adds to it.
     distance : {"cosine", "dot", "euclid", "manhattan"} or mapping of str to these
         For a new collection; a mapping gives each named vector its own.
     collection_config : mapping, optional
@@ -106,7 +107,8 @@ def upload(
     workers : int, optional
         Requests at the same time; 2 by default. The embedded engine always has one writer.
     worker_kind : {"thread", "process"}
-        Where the workers run.
+        Where the workers run. Processes pay where encoding keeps a core busy; they need no
+        ``if __name__ == "__main__"``.
     order : {"unordered", "semi-ordered", "ordered"}
         "ordered" sends one batch after another, in the order of the rows; the others send as
         workers are free.
@@ -146,7 +148,9 @@ def upload(
         death of the process, sends only what is missing. Needs ids that stay the same.
     resume : DataFrame, optional
         The report of an earlier upload of this frame to this collection: what it says has arrived
-        is not sent again. Payload and vectors are not compared, as a journal does.
+        is not sent again. The ids must be the same. Unlike a journal, a report does not notice
+        changed payload and vectors: rows that failed may be mended in the frame, and rows that have
+        arrived keep the values that they had; `verify` tells the difference.
     progress : {"auto"}, bool or callable
         A callable is given a `ProgressEvent` for each batch.
 
@@ -156,8 +160,14 @@ def upload(
         A row a batch, or several where only a part of it got in, in the order of rows: ``batch,
         start, stop`` (row positions, half open), ``points, status, attempts, retries, throttled_s,
         encode_s, send_s`` (seconds), ``bytes, operation_id, worker, deaths`` (of workers),
-        ``error_type, error``. ``attrs["upload"]`` holds the summary. What an earlier run brought
-        in has no attempts.
+        ``error_type, error``. What an earlier run brought in has no attempts. The status says what
+        is known of the points: "applied" (stored), "acknowledged" (in the server's log and queue),
+        "failed" (refused, or given up), "unknown" (sent without an answer), "unsent".
+        ``attrs["upload"]`` holds the summary: ``collection, target, transport, created, rows,
+        points`` (by status), ``seconds, points_per_s, bytes, retries, throttled_s, deaths`` (of
+        worker processes), ``skipped`` (rows that were set aside, with the reasons), ``resumed``
+        (points of earlier runs), ``barrier`` (None, or why acknowledged points are not known to be
+        applied), ``journal, journal_error``, and ``mapping, ids_digest``, which `resume` compares.
 
     Raises
     ------

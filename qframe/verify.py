@@ -70,7 +70,7 @@ def verify(
     The points are read back and compared with what `upload` makes of the rows: that they are there,
     each of their vectors, and each key of their payload. What a collection does to vectors is taken
     into account: cosine ones are stored with length 1, and ``float16`` and ``uint8`` ones rounded.
-    Points that are only acknowledged may not be there yet: upload with ``wait=True``.
+    Points that are only acknowledged may not be there yet, as after ``barrier=False``.
 
     Parameters
     ----------
