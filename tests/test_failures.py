@@ -711,7 +711,9 @@ def test_a_mistake_after_the_last_batch_costs_no_report(
         if event.finished:
             raise LookupError("my own mistake")
 
-    with pytest.raises(qframe.UploadError, match="the progress function failed, and all 20 points arrived") as raised:
+    with pytest.raises(
+        qframe.UploadError, match="the progress function failed, and all 20 points arrived"
+    ) as raised:
         upload(20, collection, con, progress=fail)
     assert isinstance(raised.value.__cause__, LookupError)
     assert counts(raised.value.report) == {"applied": 20}

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from qframe import errors
-from qframe.batches import Batch
 from qframe.points import (
     DenseBlock,
     Ids,
@@ -27,6 +26,7 @@ from qframe.points import (
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.rest import RestStore
 from qframe.uploaders.rest import RestBatchUploader
+from tests.blocks import batch_of
 from tests.server import LocalServer
 
 UUID = "00010203-0405-0607-0809-0a0b0c0d0e0f"
@@ -82,7 +82,7 @@ def filled(server: LocalServer, store: RestStore) -> RestStore:
         (PayloadBlock("n", PayloadKind.INTEGER, np.array([10, 20, 30])),),
     )
     with RestBatchUploader.start(server.rest_url, collection="mixed", wait=True) as upload:
-        upload(Batch(0, 0, 3, block, slice(0, 3)))
+        upload(batch_of(block))
     return store
 
 

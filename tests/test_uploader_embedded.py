@@ -48,6 +48,7 @@ from qframe.transports.edge_handle import engine
 from qframe.uploaders import edge_points
 from qframe.uploaders.embedded import EmbeddedBatchUploader
 from qframe.write import WriteOptions
+from tests.blocks import batch_of
 
 REPOSITORY = Path(__file__).parents[1]
 SCHEMA = CollectionSchema(
@@ -78,7 +79,7 @@ def numbered(first: int, last: int) -> PointBlock:
 
 def batch(block: PointBlock) -> Batch:
     """Wrap a block as the pool would."""
-    return Batch(0, 0, len(block), block, slice(0, len(block)))
+    return batch_of(block)
 
 
 def upload(folder: Path, block: PointBlock, **options: Any) -> BatchResult:

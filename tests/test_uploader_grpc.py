@@ -32,6 +32,7 @@ from qframe.stores.base import StoredVector
 from qframe.stores.grpc import GrpcStore
 from qframe.uploaders.grpc import GRACE, GrpcBatchUploader
 from qframe.write import WriteOptions
+from tests.blocks import batch_of
 from tests.server import LocalServer
 
 QUICK = Retry(attempts=3, backoff=0.01)
@@ -72,7 +73,7 @@ def _block(n: int = 3, first: int = 0, **given: Any) -> PointBlock:
 
 def _batch(block: PointBlock | None = None) -> Batch:
     block = block or _block()
-    return Batch(0, 0, len(block), block, slice(0, len(block)))
+    return batch_of(block)
 
 
 # ---- What is stored ----

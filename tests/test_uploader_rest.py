@@ -32,6 +32,7 @@ from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.rest import RestStore
 from qframe.uploaders.rest import GRACE, RestBatchUploader
 from qframe.write import WriteOptions
+from tests.blocks import batch_of
 from tests.server import LocalServer
 
 QUICK = Retry(attempts=3, backoff=0.01)
@@ -61,7 +62,7 @@ def _batch(n: int = 3, first: int = 0, size: int = 2) -> Batch:
         {"": DenseBlock(values)},
         (PayloadBlock("name", PayloadKind.TEXT, [f"point {i}" for i in range(n)]),),
     )
-    return Batch(0, 0, n, block, slice(0, n))
+    return batch_of(block)
 
 
 def _start(server: LocalServer, **options: Any) -> RestBatchUploader:
@@ -108,7 +109,7 @@ def test_all_kinds_of_vectors_arrive(server: LocalServer, store: RestStore) -> N
         },
     )
     with _start(server, collection="mixed", wait=True) as upload:
-        assert upload(Batch(0, 0, 2, block, slice(0, 2))).status is Status.APPLIED
+        assert upload(batch_of(block)).status is Status.APPLIED
     found = {
         point.id: point for point in store.retrieve("mixed", block.ids.tolist(), with_vectors=True)
     }
@@ -154,11 +155,10 @@ def test_a_filter_decides_what_is_changed(server: LocalServer, store: RestStore)
         upload(_batch(2))
     wanted = {"must": [{"key": "name", "match": {"value": "point 1"}}]}
     with _start(server, wait=True, update_filter=wanted) as upload:
-        changed = _batch(2)
-        assert isinstance(changed.points, PointBlock)
+        changed = _batch(2).block()
         vectors = {"": DenseBlock(np.full((2, 2), 9, np.float32))}
-        block = PointBlock(changed.points.ids, vectors, changed.points.payload)
-        assert upload(Batch(0, 0, 2, block, slice(0, 2))).status is Status.APPLIED
+        block = PointBlock(changed.ids, vectors, changed.payload)
+        assert upload(batch_of(block)).status is Status.APPLIED
     vectors = {p.id: p.vectors[""].tolist() for p in store.retrieve("c", [0, 1], with_vectors=True)}
     assert vectors == {0: [0, 1], 1: [9, 9]}
 
@@ -231,8 +231,7 @@ def test_a_lost_collection_is_an_error_of_the_collection(
 def test_nan_fails_the_batch_without_a_request(server: LocalServer, store: RestStore) -> None:
     """What cannot be encoded is the batch's own failure."""
     batch = _batch()
-    assert isinstance(batch.points, PointBlock)
-    batch.points.vectors[""].values[1, 0] = np.nan
+    batch.block().vectors[""].values[1, 0] = np.nan
     with _start(server) as upload:
         result = upload(batch)
     assert (result.status, result.attempts) == (Status.FAILED, 0)
