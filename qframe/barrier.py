@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from qframe.errors import QframeError
 from qframe.schema import CollectionInfo
@@ -142,6 +143,10 @@ class _Passage:
     shard_key: ShardKey | None
     found: CollectionInfo | None = None
     is_settled: bool = False
+    pages: int = 0  # of ids, that were counted
+    looked_for: int = 0  # points
+    missing: int = 0
+    some: list[PointId] = field(default_factory=list)
 
     def go_on(self, left: float) -> Doubt | None:
         """Wait for what is queued if that is not over, and look."""
@@ -172,9 +177,28 @@ class _Passage:
             return _missing(info, expected.at_least - info.points)
         if expected.enough is not None and info.points >= expected.enough:
             return None
-        if expected.ids is not None:
-            return _look_for(self.store, self.collection, expected.ids)
-        return _uncertain(info)
+        return _uncertain(info) if expected.ids is None else self._look_for(expected.ids)
+
+    def _look_for(self, ids: Pages) -> Doubt | None:
+        """Count the points that were acknowledged, by their ids."""
+        for page in itertools.islice(ids(), self.pages, None):
+            absent = len(page) - self.store.count(self.collection, page)
+            if absent > 0 and not self.some:
+                found = self.store.retrieve(self.collection, page, with_vectors=False)
+                missing = {*page} - {point.id for point in found}
+                self.some = sorted(missing, key=page.index)[:SHOWN]
+            self.pages += 1
+            self.looked_for += len(page)
+            self.missing += max(0, absent)
+        if not self.missing:
+            return None
+        verb = "point is" if self.missing == 1 else "points are"
+        return Doubt(
+            f"{self.missing:,} {verb} missing in collection {self.collection!r} of the "
+            f"{self.looked_for:,} that were acknowledged, such as "
+            f"{', '.join(map(str, self.some))}; {DROPPED}; {WHICH}",
+            is_loss=True,
+        )
 
 
 def _gone(collection: str) -> Doubt:
@@ -206,27 +230,6 @@ def _queued(info: CollectionInfo) -> str:
         case length:
             queued = f"{length:,} writes are"
     return f"{queued} still queued in the server, which goes on applying them; {LATER}"
-
-
-def _look_for(store: Store, collection: str, ids: Pages) -> Doubt | None:
-    """Count the points that were acknowledged, by their ids."""
-    total = missing = 0
-    some: list[PointId] = []
-    for page in ids():
-        total += len(page)
-        absent = len(page) - store.count(collection, page)
-        if absent > 0 and not missing:
-            found = store.retrieve(collection, page, with_vectors=False)
-            some = sorted({*page} - {point.id for point in found}, key=page.index)[:SHOWN]
-        missing += max(0, absent)
-    if not missing:
-        return None
-    verb = "point is" if missing == 1 else "points are"
-    return Doubt(
-        f"{missing:,} {verb} missing in collection {collection!r} of the {total:,} that were "
-        f"acknowledged, such as {', '.join(map(str, some))}; {DROPPED}; {WHICH}",
-        is_loss=True,
-    )
 
 
 def _missing(info: CollectionInfo, missing: int) -> Doubt:

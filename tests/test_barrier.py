@@ -13,7 +13,7 @@ from qdrant_client import QdrantClient
 
 import qframe
 from qframe.barrier import Expected, pass_barrier
-from qframe.errors import RateLimited
+from qframe.errors import ConnectionLost, RateLimited
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
 from tests.conftest import connect
@@ -333,6 +333,32 @@ def test_a_server_that_goes_away(leaving: tuple[LocalServer, qframe.Connection])
     assert 5 < passing.now < 9
     assert passing.pauses[0] == 0.1
     assert max(passing.pauses) == 2.0
+
+
+class Flaky(PatientStore):
+    """A store of which every other count by ids is lost on the way."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store, retry=0)
+        self.counts: list[int] = []
+
+    def count(self, collection: str, ids: Any = None) -> int:
+        """Count, or lose the connection."""
+        if ids is not None:
+            self.counts.append(ids[0])
+            if len(self.counts) % 2:
+                raise ConnectionLost("gone")
+        return super().count(collection, ids)
+
+
+def test_what_was_counted_is_not_counted_again(con: qframe.Connection, collection: str) -> None:
+    """Where a connection breaks among many pages of ids, the next one goes on there."""
+    upload(collection, con, 3)
+    passing = Time()
+    with Flaky(con.store()) as store:
+        said = barrier(store, collection, ids=known(30), clock=passing.clock, sleep=passing.sleep)
+        assert store.counts == [0, 0, 7, 7, 14, 14, 21, 21, 28, 28]
+    assert said is None
 
 
 def test_a_server_that_comes_back(leaving: tuple[LocalServer, qframe.Connection]) -> None:
