@@ -264,7 +264,9 @@ def play(schedule: Schedule, server: LocalServer, folder: Path, figures: Figures
                 before = schedule.data.points if number else head.points
                 lossy = any("lose" in one.faults for one in schedule.troubles[: number + 1])
                 check(new, schedule.data, server, collection, before=before, lossy=lossy)
-                _check_sends(new, schedule, trouble, server)
+                # What was held back in an earlier run may have come to the server in this one.
+                arrivals = proxy.requests if number else max(proxy.requests, len(server.log()))
+                _check_sends(new, schedule, trouble, server, arrivals)
                 report = new if schedule.going_on == "report" else None
             figures.requests += proxy.requests
             figures.befallen += len(proxy.suffered)
@@ -410,14 +412,18 @@ def _killing(ready: Callable[[], bool]) -> Iterator[None]:
 
 
 def _check_sends(
-    report: pd.DataFrame, schedule: Schedule, trouble: Trouble, server: LocalServer
+    report: pd.DataFrame,
+    schedule: Schedule,
+    trouble: Trouble,
+    server: LocalServer,
+    arrivals: int,
 ) -> None:
     log = server.log()
     retry = qframe.Retry.of(schedule.retry)
     throttled = sum((entry["fault"] or "").startswith("rate_limit:") for entry in log)
     check_sends(
         report,
-        arrivals=len(log),
+        arrivals=arrivals,
         attempts=10**9 if retry.attempts is None else retry.attempts,
         splits=retry.halvings,
         throttled=throttled,
