@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import qframe
 from tests.faults.frames import plain
 from tests.faults.oracle import check, check_complete
 from tests.faults.proxy import FaultProxy, lose_answer, reset
@@ -142,17 +143,20 @@ def test_over_a_bad_line(
     proxy.always(
         lambda number: random.choice([lose_answer(), reset(), reset(None), None, None, None])
     )
-    for run in range(40):
-        report = data.upload(
-            collection,
-            proxy.url,
-            batch_size=10,
-            workers=3,
-            wait=True,
-            retry=0,
-            journal=tmp_path / "upload.qframe",
-            on_error="collect",
-        )
+    for run in range(60):
+        try:
+            report = data.upload(
+                collection,
+                proxy.url,
+                batch_size=10,
+                workers=3,
+                wait=True,
+                retry=0,
+                journal=tmp_path / "upload.qframe",
+                on_error="collect",
+            )
+        except qframe.TransportError:
+            continue  # it broke before the first batch, while the journal was compared
         check(report, data, clean, collection, before=data.points if run else None)
         if set(report["status"]) == {"applied"}:
             break
