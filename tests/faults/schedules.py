@@ -264,9 +264,7 @@ def play(schedule: Schedule, server: LocalServer, folder: Path, figures: Figures
                 before = schedule.data.points if number else head.points
                 lossy = any("lose" in one.faults for one in schedule.troubles[: number + 1])
                 check(new, schedule.data, server, collection, before=before, lossy=lossy)
-                # What was held back in an earlier run may have come to the server in this one.
-                arrivals = proxy.requests if number else max(proxy.requests, len(server.log()))
-                _check_sends(new, schedule, trouble, server, arrivals)
+                _check_sends(new, schedule, trouble, server)
                 report = new if schedule.going_on == "report" else None
             figures.requests += proxy.requests
             figures.befallen += len(proxy.suffered)
@@ -412,18 +410,14 @@ def _killing(ready: Callable[[], bool]) -> Iterator[None]:
 
 
 def _check_sends(
-    report: pd.DataFrame,
-    schedule: Schedule,
-    trouble: Trouble,
-    server: LocalServer,
-    arrivals: int,
+    report: pd.DataFrame, schedule: Schedule, trouble: Trouble, server: LocalServer
 ) -> None:
     log = server.log()
     retry = qframe.Retry.of(schedule.retry)
     throttled = sum((entry["fault"] or "").startswith("rate_limit:") for entry in log)
     check_sends(
         report,
-        arrivals=arrivals,
+        arrivals=len(log),
         attempts=10**9 if retry.attempts is None else retry.attempts,
         splits=retry.halvings,
         throttled=throttled,
