@@ -312,9 +312,9 @@ _DTYPES = {PayloadKind.BOOL: "?", PayloadKind.INTEGER: "<i8", PayloadKind.FLOAT:
 
 def _payload(block: PayloadBlock, crc: int) -> int:
     crc = _mask(block.missing, False, crc)
-    if not isinstance(block.values, np.ndarray):
-        return _values(block.values, crc)
     values = block.values
+    if not isinstance(values, np.ndarray):
+        return _values(block.tolist(), crc)
     if block.missing is not None:  # whatever stands there
         values = np.where(block.missing, values.dtype.type(0), values)
     return _array(values, _DTYPES[block.kind], crc)

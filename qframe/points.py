@@ -10,8 +10,8 @@ The unnamed vector has the name ``""``, as in Qdrant itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -97,14 +97,32 @@ class DenseBlock:
 
     Attributes
     ----------
-    values : float32 array of shape (k, size)
-        C-contiguous rows of the k points that have this vector, in the points' order.
+    rows : float32 array of shape (k, size), or sequence of k of shape (size,)
+        C-contiguous vectors of the k points that have this one, in the points' order. A sequence
+        is as they lie in the frame, for encoders that copy each row anyway.
     present : bool array of shape (n,), or None
         Which of the n points have it; None is all of them, and k is n.
     """
 
-    values: NDArray[np.float32]
+    rows: NDArray[np.float32] | Sequence[NDArray[np.float32]]
     present: NDArray[np.bool_] | None = None
+    _values: list[NDArray[np.float32]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """The rows as one array of shape (k, size)."""
+        if isinstance(self.rows, np.ndarray):
+            return self.rows
+        if not self._values:
+            rows: Any = self.rows
+            numbers = np.frombuffer(b"".join(rows), np.float32)
+            self._values.append(numbers.reshape(len(rows), -1))
+        return self._values[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DenseBlock, (self.values, self.present)  # one array travels, not thousands
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +201,89 @@ class PayloadKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts in UTF-8, one after another, as Arrow keeps them.
+
+    Attributes
+    ----------
+    data : uint8 array
+    offsets : int64 array of shape (n + 1,)
+        Where in `data` each text begins, and where the last one ends; the first is 0.
+
+    Examples
+    --------
+    >>> texts = Texts.of(["Alien", None, "Brazil"])
+    >>> texts.lengths
+    array([5, 0, 6])
+    >>> texts.tolist()
+    ['Alien', '', 'Brazil']
+    """
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Iterable[str | None] | NDArray[np.object_]) -> Texts:
+        """Encode str; what is missing (None, NaN, NaT, NA) becomes an empty text.
+
+        Raises
+        ------
+        UnicodeEncodeError
+            For half of a surrogate pair, which is no character and has no encoding.
+        """
+        import pyarrow as pa
+
+        cells = texts if isinstance(texts, np.ndarray) else list(texts)
+        return cls.of_arrow(pa.array(cells, pa.large_string(), from_pandas=True))
+
+    @classmethod
+    def of_arrow(cls, array: Any) -> Texts:
+        """Take the texts of a pyarrow.Array of strings, as a view where that is possible."""
+        import pyarrow as pa
+
+        if array.type != pa.large_string():
+            array = array.cast(pa.large_string())
+        if array.null_count:
+            array = array.fill_null("")
+        if not len(array):
+            return cls(np.empty(0, dtype=np.uint8), np.zeros(1, dtype=np.int64))
+        _, offsets, data = array.buffers()
+        ends = np.frombuffer(offsets, np.int64, len(array) + 1, 8 * array.offset)
+        first, last = ends[[0, -1]].tolist()
+        raw = np.frombuffer(data or b"", np.uint8)[first:last]
+        return cls(raw, ends - first)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Bytes of each text."""
+        return np.diff(self.offsets)
+
+    def take(self, at: NDArray[np.integer[Any]]) -> Texts:
+        """Return the texts at these positions; -1 is the last one."""
+        import pyarrow as pa
+
+        indices = np.where(at < 0, at + len(self), at)
+        return Texts.of_arrow(self.to_arrow(pa.large_string()).take(pa.array(indices)))
+
+    def to_arrow(self, kind: Any) -> Any:
+        """Return a pyarrow.Array of this type, large_string or large_binary, that is a view."""
+        import pyarrow as pa
+
+        buffers = [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
+        return pa.Array.from_buffers(kind, len(self), buffers)
+
+    def tolist(self) -> list[str]:
+        """Return Python's str."""
+        import pyarrow as pa
+
+        texts: list[str] = self.to_arrow(pa.large_string()).to_pylist()
+        return texts
+
+
+@dataclass(frozen=True, slots=True)
 class PayloadBlock:
     """Converted cells of one payload key.
 
@@ -190,10 +291,10 @@ class PayloadBlock:
     ----------
     key : str
     kind : PayloadKind
-    values : array of shape (n,), or list of n
-        A bool, int64 or finite float64 array for `BOOL`, `INTEGER` and `FLOAT` (anything where
-        missing); a list of str or None for `TEXT`; a list of JSON-like Python values (None, bool,
-        int within int64, finite float, str, list, dict with str keys) for `ANY`.
+    values : array of shape (n,), Texts, or list of n
+        A bool, int64 or finite float64 array for `BOOL`, `INTEGER` and `FLOAT`, and `Texts` for
+        `TEXT` (anything where missing); a list of JSON-like Python values (None, bool, int within
+        int64, finite float, str, list, dict with str keys) for `ANY`.
     missing : bool array of shape (n,), or None
         Cells without a value; None is none of them.
     drop : bool
@@ -202,13 +303,13 @@ class PayloadBlock:
 
     key: str
     kind: PayloadKind
-    values: NDArray[Any] | Sequence[Any]
+    values: NDArray[Any] | Texts | Sequence[Any]
     missing: NDArray[np.bool_] | None = None
     drop: bool = False
 
     def tolist(self) -> list[Any]:
         """Return one JSON-like Python value a point, None where it is missing."""
-        if not isinstance(self.values, np.ndarray):
+        if not isinstance(self.values, np.ndarray | Texts):
             return list(self.values)
         values: list[Any] = self.values.tolist()
         if self.missing is not None:

@@ -26,6 +26,7 @@ from qframe.points import (
     PointColumns,
     Rows,
     SparseBlock,
+    Texts,
     VectorBlock,
     VectorColumn,
     VectorKind,
@@ -74,7 +75,8 @@ def _all_vectors(draw: st.DrawFn, n: int) -> VectorBlock:
     kind = draw(st.sampled_from(list(VectorKind)))
     size = draw(st.integers(1, 5))
     if kind is VectorKind.DENSE:
-        return DenseBlock(draw(npst.arrays(np.float32, (k, size), elements=numbers)), present)
+        matrix = draw(npst.arrays(np.float32, (k, size), elements=numbers))
+        return DenseBlock(draw(st.sampled_from([matrix, list(matrix)])) if k else matrix, present)
     least = 1 if kind is VectorKind.MULTI else 0
     lengths = draw(npst.arrays(np.int64, k, elements=st.integers(least, 4)))
     total = int(lengths.sum())
@@ -113,6 +115,8 @@ def _all_payload(draw: st.DrawFn, n: int, key: str) -> PayloadBlock:
             values = draw(st.lists(cells, min_size=n, max_size=n))
             if missing is not None:
                 values = [None if m else v for v, m in zip(values, missing, strict=True)]
+            if kind is PayloadKind.TEXT:
+                values = Texts.of(values)
     return PayloadBlock(key, kind, values, missing, drop)
 
 
@@ -297,7 +301,7 @@ def test_the_bound_of_a_typical_frame_is_close() -> None:
         {"": DenseBlock(vectors)},
         (
             PayloadBlock(
-                "title", PayloadKind.TEXT, [f"Title of the article {i}" for i in range(n)]
+                "title", PayloadKind.TEXT, Texts.of(f"Title of the article {i}" for i in range(n))
             ),
             PayloadBlock("year", PayloadKind.INTEGER, np.arange(n)),
             PayloadBlock("score", PayloadKind.FLOAT, rng.normal(size=n)),
@@ -349,7 +353,7 @@ def test_a_mask_that_hides_nothing_keeps_the_columns() -> None:
 
 def test_payload_only_points_are_listed() -> None:
     """Points without any vector field have an empty one each, since the server wants the key."""
-    block = PointBlock(_numbered(1), {}, (PayloadBlock("k", PayloadKind.TEXT, ["v"]),))
+    block = PointBlock(_numbered(1), {}, (PayloadBlock("k", PayloadKind.TEXT, Texts.of(["v"])),))
     assert encode_body(block, PLAIN) == b'{"points":[{"id":0,"vector":{},"payload":{"k":"v"}}]}'
 
 
@@ -444,7 +448,7 @@ def test_numbers_that_json_cannot_say_are_refused(kind: str, bad: float) -> None
 def test_payload_that_is_no_json_names_its_point() -> None:
     """Half of a surrogate pair is no Unicode; the error says where it stands."""
     block = PointBlock(
-        _numbered(2), {}, (PayloadBlock("title", PayloadKind.TEXT, ["fine", "bad \ud800"]),)
+        _numbered(2), {}, (PayloadBlock("title", PayloadKind.ANY, ["fine", "bad \ud800"]),)
     )
     with pytest.raises(InputError, match=r"payload 'title' of point 1 .*surrogates"):
         encode_body(block, PLAIN)

@@ -27,6 +27,7 @@ from qframe.points import (
     PointColumns,
     Rows,
     SparseBlock,
+    Texts,
     VectorBlock,
     VectorColumn,
     VectorKind,
@@ -139,7 +140,10 @@ def vectors(draw: st.DrawFn, points: int) -> VectorBlock:
     size = draw(st.integers(1, 5))
     kind = draw(st.sampled_from(VectorKind))
     if kind is VectorKind.DENSE:
-        return DenseBlock(float32s(draw, count, size), present)
+        matrix = float32s(draw, count, size)
+        return DenseBlock(
+            draw(st.sampled_from([matrix, list(matrix)])) if count else matrix, present
+        )
     shortest = 1 if kind is VectorKind.MULTI else 0
     drawn = draw(st.lists(st.integers(shortest, 4), min_size=count, max_size=count))
     lengths = np.array(drawn, dtype=np.int64)
@@ -170,7 +174,9 @@ def cells(draw: st.DrawFn, key: str, points: int) -> PayloadBlock:
     if missing is not None and kind in (PayloadKind.TEXT, PayloadKind.ANY):
         drawn = [None if lacks else cell for lacks, cell in zip(missing, drawn, strict=True)]
     dtypes = {PayloadKind.BOOL: bool, PayloadKind.INTEGER: np.int64, PayloadKind.FLOAT: float}
-    values = np.array(drawn, dtype=dtypes[kind]) if kind in dtypes else drawn
+    values: Any = np.array(drawn, dtype=dtypes[kind]) if kind in dtypes else drawn
+    if kind is PayloadKind.TEXT:
+        values = Texts.of(drawn)
     return PayloadBlock(key, kind, values, missing, draw(st.booleans()))
 
 
@@ -265,13 +271,29 @@ def test_missing_cells_are_null_or_left_out() -> None:
     assert (second.payload["null"].integer_value, second.payload["drop"].integer_value) == (2, 2)
 
 
-def test_wide_rows_and_long_columns() -> None:
+WIDE = np.random.default_rng(7).random((1000, 1536), dtype=np.float32)
+EVEN = np.arange(1000) % 2 == 0
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        {"": DenseBlock(WIDE)},
+        {"": DenseBlock(list(WIDE))},
+        {"": DenseBlock(WIDE[::2], EVEN)},
+        {
+            "a": DenseBlock(list(WIDE[::2]), EVEN),
+            "b": DenseBlock(WIDE[:, :3]),
+            "c": DenseBlock(WIDE),
+        },
+        {"a": DenseBlock(list(WIDE)), "b": DenseBlock(list(WIDE))},
+    ],
+    ids=["matrix", "arrays", "some", "named", "side by side"],
+)
+def test_wide_rows_and_long_columns(vectors: dict[str, VectorBlock]) -> None:
     """Lengths of several bytes are right: a thousand points of 1536 numbers and long texts."""
-    random = np.random.default_rng(7)
-    text = PayloadBlock("text", PayloadKind.TEXT, ["å" * n for n in range(1000)])
-    block = PointBlock(
-        numbered(1000), {"": DenseBlock(random.random((1000, 1536), dtype=np.float32))}, (text,)
-    )
+    text = PayloadBlock("text", PayloadKind.TEXT, Texts.of("å" * n for n in range(1000)))
+    block = PointBlock(numbered(1000), vectors, (text,))
     assert grpc.UpsertPoints.FromString(encode_points(block)) == official(block)
 
 
@@ -432,7 +454,7 @@ def test_lengths_around_the_steps_of_a_varint(length: int) -> None:
     """The bound holds where a length takes one byte more, for texts, names and nested values."""
     text = "x" * length
     columns = (
-        PayloadBlock(text or "key", PayloadKind.TEXT, [text]),
+        PayloadBlock(text or "key", PayloadKind.TEXT, Texts.of([text])),
         PayloadBlock("nested", PayloadKind.ANY, [{text: [text]}]),
     )
     for payload in ((columns[0],), (columns[1],), columns):
@@ -449,7 +471,9 @@ def test_measure_is_not_absurdly_wide(size: int, names: Sequence[str]) -> None:
         numbered(100),
         {name: DenseBlock(random.random((100, size), dtype=np.float32)) for name in names},
         (
-            PayloadBlock("title", PayloadKind.TEXT, [f"document number {n}" for n in range(100)]),
+            PayloadBlock(
+                "title", PayloadKind.TEXT, Texts.of(f"document number {n}" for n in range(100))
+            ),
             PayloadBlock("year", PayloadKind.INTEGER, random.integers(1990, 2025, 100)),
             PayloadBlock("price", PayloadKind.FLOAT, random.random(100)),
             PayloadBlock("tags", PayloadKind.ANY, [["new", "red"]] * 100),

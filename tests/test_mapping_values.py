@@ -104,21 +104,21 @@ def test_arrays_of_times_are_written_as_timestamps_are(
     if whole:
         counts = [count // per_second * per_second for count in counts]
     times = np.array(counts, dtype="int64").astype(f"datetime64[{unit}]")
-    assert rfc3339_texts(times) == [rfc3339(time) for time in pd.DatetimeIndex(times)]
+    assert rfc3339_texts(times).tolist() == [rfc3339(time) for time in pd.DatetimeIndex(times)]
 
 
 @given(UNITS, st.integers(INT64_MIN + 10**10, INT64_MAX - 10**10))  # where numpy reads text
 def test_the_calendar_has_years_1_to_9999(unit: str, count: int) -> None:
-    """A time outside of RFC 3339's years is None, all others are read back as they were."""
+    """A time outside of RFC 3339's years is no text, all others are read back as they were."""
     times = np.array([count, 0], dtype="int64").astype(f"datetime64[{unit}]")
-    (text, epoch), (outside, _) = rfc3339_texts(times), outside_calendar(times)
+    text, epoch = rfc3339_texts(times).tolist()
+    outside, _ = outside_calendar(times)
     assert epoch == "1970-01-01T00:00:00Z"
     if outside:
-        assert text is None
+        assert text == ""
         with pytest.raises(Unconvertible, match="outside of the calendar"):
             convert(times[0])
     else:
-        assert text is not None
         assert text.endswith("Z")
         assert np.datetime64(text[:-1], unit) == times[0]
         assert convert(times[0]) == text
@@ -127,7 +127,7 @@ def test_the_calendar_has_years_1_to_9999(unit: str, count: int) -> None:
 def test_not_a_time_is_null() -> None:
     """NaT of every kind is missing, not outside of the calendar."""
     times = np.array(["NaT", "2024"], dtype="datetime64[ns]")
-    assert rfc3339_texts(times) == [None, "2024-01-01T00:00:00Z"]
+    assert rfc3339_texts(times).tolist() == ["", "2024-01-01T00:00:00Z"]
     assert not outside_calendar(times).any()
     assert [convert(x) for x in (times[0], pd.NaT, np.timedelta64("NaT", "s"))] == [None] * 3
 

@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+import pickle
 import uuid
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qframe.mapping.vectors.dense import MatrixColumn
-from qframe.points import Ids, PayloadBlock, PayloadKind, PointBlock, PointColumns, row_count
+from qframe.points import (
+    DenseBlock,
+    Ids,
+    PayloadBlock,
+    PayloadKind,
+    PointBlock,
+    PointColumns,
+    Texts,
+    row_count,
+)
 
 
 @given(st.lists(st.integers(0, 2**64 - 1) | st.uuids(), min_size=1))
@@ -35,7 +48,7 @@ def test_payloads_of_several_columns() -> None:
         (
             PayloadBlock("n", PayloadKind.INTEGER, np.array([1, 2])),
             PayloadBlock("x", PayloadKind.FLOAT, np.array([0.5, np.nan]), missing),
-            PayloadBlock("t", PayloadKind.TEXT, ["a", None], missing, drop=True),
+            PayloadBlock("t", PayloadKind.TEXT, Texts.of(["a", None]), missing, drop=True),
         ),
     )
     assert block.payloads() == [{"n": 1, "x": 0.5, "t": "a"}, {"n": 2, "x": None}]
@@ -59,3 +72,42 @@ def test_documents_are_picked_by_row() -> None:
     points = PointColumns(Ids(numbers=np.arange(4, dtype=np.uint64)), {}, documents=documents)
     assert points.block(slice(1, 3)).payloads() == [{"n": 1}, {"n": 2}]
     assert points.block(np.array([0, 3])).payloads() == [{"n": 0}, {"n": 3}]
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@given(st.lists(st.none() | TEXTS), st.integers(0, 3), st.sampled_from(["string", "large_string"]))
+def test_texts_of_a_part_of_an_arrow_array(texts: list[str | None], start: int, kind: str) -> None:
+    """Texts begin at 0 wherever in Arrow's buffers they lie, and are empty where one is missing."""
+    part = pa.array(texts, getattr(pa, kind)()).slice(start)
+    taken = Texts.of_arrow(part)
+    assert taken.tolist() == [text or "" for text in texts[start:]]
+    assert taken.lengths.tolist() == [len(text.encode()) for text in taken.tolist()]
+    assert taken.offsets[0] == 0
+    again = pickle.loads(pickle.dumps(taken, protocol=5))
+    assert again.tolist() == taken.tolist()
+    if len(taken):
+        at = np.array([-1, 0, len(taken) - 1, 0])
+        assert taken.take(at).tolist() == [taken.tolist()[position] for position in at.tolist()]
+
+
+def test_texts_of_cells_know_what_is_missing() -> None:
+    """None, NaN, NaT and NA have no text; half of a surrogate pair is an error."""
+    cells = np.array(["a", None, np.nan, pd.NaT, pd.NA, "ø"], dtype=object)
+    assert Texts.of(cells).tolist() == ["a", "", "", "", "", "ø"]
+    with pytest.raises(UnicodeEncodeError):
+        Texts.of(["\ud800"])
+
+
+def test_vectors_that_lie_apart_travel_as_one_array() -> None:
+    """Arrays of a block are one matrix for whoever asks for it, and after pickling."""
+    matrix = np.arange(6, dtype=np.float32).reshape(2, 3)
+    block = DenseBlock(list(matrix), np.array([True, False, True]))
+    assert (block.values == matrix).all()
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(block, protocol=5, buffer_callback=buffers.append)
+    assert len(buffers) == 2
+    again = pickle.loads(data, buffers=buffers)
+    assert (again.values == matrix).all()
+    assert again.present.tolist() == [True, False, True]

@@ -291,7 +291,7 @@ REFUSED = {
     "keys that are no str": (with_payload({1: 2}), "'x'"),
     "broken text": (with_payload("\ud800"), "point 14: payload 'x'"),
     "broken text in a column": (
-        replace(numbered(5, 6), payload=(PayloadBlock("t", PayloadKind.TEXT, ["a\udfff"]),)),
+        replace(numbered(5, 6), payload=(PayloadBlock("t", PayloadKind.ANY, ["a\udfff"]),)),
         "point 5: payload 't'",
     ),
     "a payload that is no dict": (

@@ -23,6 +23,7 @@ from qframe.points import (
     PayloadKind,
     PointBlock,
     SparseBlock,
+    Texts,
     VectorKind,
 )
 from qframe.report import Status
@@ -86,7 +87,7 @@ def test_points_arrive(server: LocalServer, store: GrpcStore) -> None:
         PayloadBlock("bool", PayloadKind.BOOL, np.array([True, False, True])),
         PayloadBlock("integer", PayloadKind.INTEGER, np.array([2**63 - 1, -(2**63), 0])),
         PayloadBlock("float", PayloadKind.FLOAT, np.array([0.1, -0.0, 1e300])),
-        PayloadBlock("text", PayloadKind.TEXT, ["", "ø" * 300, "a"]),
+        PayloadBlock("text", PayloadKind.TEXT, Texts.of(["", "ø" * 300, "a"])),
         PayloadBlock("any", PayloadKind.ANY, nested),
         PayloadBlock(
             "gone", PayloadKind.INTEGER, np.zeros(3, np.int64), np.array([True, False, True]), True

@@ -24,6 +24,7 @@ from qframe.points import (
     PayloadKind,
     PointBlock,
     SparseBlock,
+    Texts,
     VectorKind,
 )
 from qframe.report import Status
@@ -60,7 +61,7 @@ def _batch(n: int = 3, first: int = 0, size: int = 2) -> Batch:
     block = PointBlock(
         Ids(numbers=np.arange(first, first + n, dtype=np.uint64)),
         {"": DenseBlock(values)},
-        (PayloadBlock("name", PayloadKind.TEXT, [f"point {i}" for i in range(n)]),),
+        (PayloadBlock("name", PayloadKind.TEXT, Texts.of(f"point {i}" for i in range(n))),),
     )
     return batch_of(block)
 

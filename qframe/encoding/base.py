@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qframe.batches import Limits
-from qframe.points import PayloadKind, PointColumns, Rows, VectorKind, row_count
+from qframe.points import PayloadKind, PointColumns, Rows, Texts, VectorKind, row_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class Measure:
         A payload cell that is a boolean, a number or missing, its key apart.
     text : callable
         Bytes of a string.
+    texts : callable
+        The same for each of some `Texts`, as an int64 array.
     value : callable
         Bytes of a JSON-like Python value.
     envelope : int
@@ -43,6 +45,7 @@ class Measure:
     index: int
     cell: int
     text: Callable[[str], int]
+    texts: Callable[[Texts], NDArray[np.int64]]
     value: Callable[[Any], int]
     envelope: int = 0
 
@@ -70,14 +73,12 @@ class Measure:
         for payload in points.payload:
             fixed += self.cell + self.text(payload.key)
             if payload.kind in (PayloadKind.TEXT, PayloadKind.ANY):
-                width = self.text if payload.kind is PayloadKind.TEXT else self.value
                 cells = payload.block(rows).values
-                varying += np.fromiter(
-                    (0 if cell is None else width(cell) for cell in cells), np.int64, len(cells)
-                )
+                varying += self.texts(cells) if isinstance(cells, Texts) else self._each(cells)
         if points.documents is not None:
             at = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
-            varying += np.fromiter(
-                (self.value(points.documents[i]) for i in at), np.int64, len(varying)
-            )
+            varying += self._each(points.documents[i] for i in at)
         return varying + fixed
+
+    def _each(self, values: Iterable[Any]) -> NDArray[np.int64]:
+        return np.array([0 if value is None else self.value(value) for value in values], np.int64)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from qframe.encoding.base import Measure
 from qframe.errors import InputError
-from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, VectorBlock
+from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, Texts, VectorBlock
 
 if TYPE_CHECKING:
     from qframe.write import WriteOptions
@@ -217,6 +217,18 @@ def _width(value: Any) -> int:
         return 0  # the encoder will name the point
 
 
+_ESCAPED = np.zeros(256, dtype=np.uint8)
+_ESCAPED[:32] = len(r"\u0000") - 1
+_ESCAPED[[ord(character) for character in '\b\t\n\f\r"\\']] = 1
+"""How many bytes more than one each byte of UTF-8 takes."""
+
+
+def _texts_width(texts: Texts) -> NDArray[np.int64]:
+    more = np.zeros(len(texts.data) + 1, dtype=np.int64)
+    np.cumsum(_ESCAPED[texts.data], out=more[1:])
+    return np.diff(more[texts.offsets] + texts.offsets) + len('""')
+
+
 MEASURE = Measure(
     # {"id":"123e4567-e89b-12d3-a456-426614174000","vector":{},"payload":{}},
     point=72,
@@ -229,6 +241,7 @@ MEASURE = Measure(
     # :-1.1802446479676076e+308,
     cell=26,
     text=_width,
+    texts=_texts_width,
     value=_width,
 )
 """Upper bounds of the points in this encoding; `ENVELOPE` goes on top, once a body."""

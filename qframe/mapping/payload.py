@@ -25,7 +25,7 @@ from qframe.mapping.values import (
     time_texts,
 )
 from qframe.mapping.vectors.source import arrow_rows, spans
-from qframe.points import PayloadBlock, PayloadColumn, PayloadKind, Rows, row_count
+from qframe.points import PayloadBlock, PayloadColumn, PayloadKind, Rows, Texts, row_count
 
 GEO_KEY = "location"
 
@@ -277,7 +277,7 @@ def _datetimes(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Pa
         )
         return times
 
-    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+    def read(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
         times = utc(rows)
         return rfc3339_texts(times), np.isnat(times)
 
@@ -304,9 +304,9 @@ def _is_text(series: pd.Series[Any]) -> bool:
 def _arrow_text(array: Any, key: str, drop: bool) -> PayloadColumn:
     """Read text that Arrow keeps: it is UTF-8 already, so there is nothing to check."""
 
-    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+    def read(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
         part = arrow_rows(array, rows)
-        return part.to_pylist(), np.asarray(part.is_null())
+        return Texts.of_arrow(part), np.asarray(part.is_null())
 
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
@@ -315,13 +315,10 @@ def _arrow_times(array: Any, key: str, drop: bool) -> PayloadColumn:
     """Read times of day in nanoseconds, which Python's own have not."""
     import pyarrow as pa
 
-    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+    def read(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
         part = arrow_rows(array, rows)
-        missing = np.asarray(part.is_null())
         texts = time_texts(np.asarray(part.cast(pa.int64()).fill_null(0)))
-        return [
-            None if is_missing else text for text, is_missing in zip(texts, missing, strict=True)
-        ], missing
+        return texts, np.asarray(part.is_null())
 
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
@@ -330,18 +327,17 @@ def _text(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Payload
     """Read a column of str and missing cells, looked at many at a time."""
     cells = series.to_numpy(dtype=object)
     for span in spans(len(cells)):
-        texts = [cell for cell in cells[span] if type(cell) is str]
-        if len(texts) + np.count_nonzero(pd.isna(cells[span])) < row_count(span):
+        kinds = set(map(type, cells[span]))
+        if any(kind is not str and issubclass(kind, str) for kind in kinds):
             return _checked(series, key, PayloadKind.TEXT, drop, bad)  # enum members, say
         try:
-            "".join(texts).encode()
+            Texts.of(cells[span])
         except UnicodeEncodeError:
             _check_cells(cells[span].tolist(), span.start, _named(series.name), bad)
 
-    def read(rows: Rows) -> tuple[list[str | None], NDArray[np.bool_]]:
+    def read(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
         part = cells[rows]
-        values = [cell if type(cell) is str else None for cell in part]
-        return values, np.asarray(pd.isna(part))
+        return Texts.of(part), np.asarray(pd.isna(part))
 
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
@@ -388,10 +384,10 @@ def _checked(
     for span in spans(len(series)):
         _check_cells(_cells(series, span), span.start, _named(series.name), bad)
 
-    def read(rows: Rows) -> tuple[list[Any], NDArray[np.bool_]]:
+    def read(rows: Rows) -> tuple[Any, NDArray[np.bool_]]:
         values = [convert(cell) for cell in _cells(series, rows)]
         missing = np.fromiter((value is None for value in values), np.bool_, row_count(rows))
-        return values, missing
+        return Texts.of(values) if kind is PayloadKind.TEXT else values, missing
 
     return ConvertedColumn(key, kind, read, drop)
 
@@ -419,15 +415,22 @@ def _categories(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> P
                 error.reason,
                 error.remedy,
             )
+    if converted and all(isinstance(value, str) for value in converted):
+        texts = Texts.of([*converted, None])  # where the code of a missing cell, -1, points to
+
+        def read_texts(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
+            part = codes[rows]
+            return texts.take(part), part < 0
+
+        return ConvertedColumn(key, PayloadKind.TEXT, read_texts, drop)
     table = np.empty(len(converted) + 1, dtype=object)
-    table[:-1] = converted  # the code of a missing cell, -1, finds the None at the end
-    is_text = all(isinstance(value, str) for value in converted)
+    table[:-1] = converted  # and here the None at the end
 
     def read(rows: Rows) -> tuple[list[Any], NDArray[np.bool_]]:
         part = codes[rows]
         return table[part].tolist(), part < 0
 
-    return ConvertedColumn(key, PayloadKind.TEXT if is_text else PayloadKind.ANY, read, drop)
+    return ConvertedColumn(key, PayloadKind.ANY, read, drop)
 
 
 def _geo_column(

@@ -48,6 +48,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from qframe.points import Texts
+
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 MAX_DEPTH = 30
@@ -284,22 +286,22 @@ def rfc3339(value: dt.datetime) -> str:
 
 
 def _datetime64(value: np.datetime64) -> str:
-    texts = rfc3339_texts(np.array([value]))
-    if texts[0] is None:
+    (text,) = rfc3339_texts(np.array([value])).tolist()
+    if not text:
         raise Unconvertible(f"the time {value}, outside of the calendar", YEAR_REMEDY)
-    return texts[0]
+    return text
 
 
-def time_texts(nanoseconds: NDArray[np.int64]) -> list[str]:
+def time_texts(nanoseconds: NDArray[np.int64]) -> Texts:
     """Write times of day, counted in nanoseconds from midnight.
 
     Examples
     --------
-    >>> time_texts(np.array([3_600_000_000_000, 1_000, 1]))
+    >>> time_texts(np.array([3_600_000_000_000, 1_000, 1])).tolist()
     ['01:00:00', '00:00:00.000001', '00:00:00.000000001']
     """
     times = nanoseconds.astype("datetime64[ns]")  # of the first day of all
-    return [str(text)[len("1970-01-01T") : -1] for text in rfc3339_texts(times)]
+    return Texts.of([text[len("1970-01-01T") : -1] for text in rfc3339_texts(times).tolist()])
 
 
 def outside_calendar(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> NDArray[np.bool_]:
@@ -310,7 +312,7 @@ def outside_calendar(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> NDArra
     )
 
 
-def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> list[str | None]:
+def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> Texts:
     """Write an array of UTC times as `rfc3339` writes one.
 
     Parameters
@@ -320,23 +322,32 @@ def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> list[str 
 
     Returns
     -------
-    list of str or None
-        None for NaT and for years outside of 1 to 9999.
+    Texts
+        Empty for NaT and for years outside of 1 to 9999.
+
+    Examples
+    --------
+    >>> rfc3339_texts(np.array(["2024-05-01T12", "NaT"], "datetime64[s]")).tolist()
+    ['2024-05-01T12:00:00Z', '']
     """
+    import pyarrow as pa
+
     seconds = values.astype("datetime64[s]")
+    absent = np.isnat(values) | outside_calendar(values)
     # Differences are taken in the finer unit of the two, so they are exact.
     nanoseconds = (values - seconds).astype("timedelta64[ns]").astype(np.int64)
-    texts: list[str | None] = np.datetime_as_string(seconds).tolist()
-    for at in np.flatnonzero(np.isnat(values) | outside_calendar(values)).tolist():
-        texts[at] = None
-    fractions = nanoseconds.tolist()
-    return [
-        None
-        if text is None
-        else f"{text}Z"
-        if not fraction
-        else f"{text}.{fraction // 1000:06d}Z"
-        if fraction % 1000 == 0
-        else f"{text}.{fraction:09d}Z"
-        for text, fraction in zip(texts, fractions, strict=True)
-    ]
+    nanoseconds[absent] = 0
+    digits = 9 if nanoseconds.any() else 0
+    table = np.empty((len(values), 21 + digits), dtype=np.uint8)
+    # Arrow writes "2024-05-01 12:00:00" in 0.04 µs, numpy's own datetime_as_string in 0.17.
+    known = pa.array(np.where(absent, np.datetime64(0, "s"), seconds)).cast(pa.large_string())
+    table[:, :19] = Texts.of_arrow(known).data.reshape(-1, 19)
+    table[:, 10] = ord("T")
+    table[:, 19] = ord(".")
+    for place in range(digits):
+        table[:, 28 - place] = ord("0") + nanoseconds // 10**place % 10
+    lengths = np.where(nanoseconds == 0, 20, np.where(nanoseconds % 1000 == 0, 27, 30))
+    table[np.arange(len(values)), lengths - 1] = ord("Z")
+    lengths[absent] = 0
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return Texts(table[np.arange(table.shape[1]) < lengths[:, None]], offsets)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qframe.encoding.base import Measure
 from qframe.errors import InvalidRequest
@@ -24,6 +25,7 @@ from qframe.points import (
     PayloadKind,
     PointBlock,
     SparseBlock,
+    Texts,
     VectorBlock,
     VectorKind,
 )
@@ -37,6 +39,10 @@ load again, and 5,000 end the process."""
 
 def _text_width(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass")) + 9
+
+
+def _texts_width(texts: Texts) -> NDArray[np.int64]:
+    return texts.lengths + 9
 
 
 def _value_width(value: Any) -> int:
@@ -58,6 +64,7 @@ MEASURE = Measure(
     index=5,
     cell=9,
     text=_text_width,
+    texts=_texts_width,
     value=_value_width,
 )
 """Upper bounds of the points in the engine's write-ahead log, which is CBOR: the one place where a
@@ -243,7 +250,7 @@ def _check_indices(where: str, vector: SparseBlock) -> None:
 def _check_payload(block: PointBlock) -> None:
     for column in block.payload:
         if column.kind is PayloadKind.ANY:
-            for value in column.values:
+            for value in column.tolist():
                 _check_value(value, column.key, 0)
     for document in block.documents or ():
         if type(document) is not dict:

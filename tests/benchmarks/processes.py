@@ -23,7 +23,14 @@ from typing import Any
 import numpy as np
 
 from qframe import nursery, processes
-from qframe.points import DenseBlock, Ids, PayloadBlock, PayloadKind, PointBlock
+from qframe.points import (
+    DenseBlock,
+    Ids,
+    PayloadBlock,
+    PayloadKind,
+    PointBlock,
+    Texts,
+)
 from qframe.processes import ProcessWorker
 
 
@@ -53,16 +60,16 @@ def make_blocks(rows: int, size: int, total: int) -> list[PointBlock]:
     years = rng.integers(1900, 2030, rows * total)
     scores = rng.random(rows * total)
     texts = [f"a title of some length, number {n}" for n in range(rows * total)]
-    genres = ["drama", "comedy", "thriller", "documentary"]
+    genres = Texts.of(["drama", "comedy", "thriller", "documentary"] * (rows // 4))
     return [
         PointBlock(
             Ids(numbers=numbers[at : at + rows]),
             {"": DenseBlock(matrix[at : at + rows])},
             (
-                PayloadBlock("title", PayloadKind.TEXT, texts[at : at + rows]),
+                PayloadBlock("title", PayloadKind.TEXT, Texts.of(texts[at : at + rows])),
                 PayloadBlock("year", PayloadKind.INTEGER, years[at : at + rows]),
                 PayloadBlock("score", PayloadKind.FLOAT, scores[at : at + rows]),
-                PayloadBlock("genre", PayloadKind.TEXT, [genres[n % 4] for n in range(rows)]),
+                PayloadBlock("genre", PayloadKind.TEXT, genres),
             ),
         )
         for at in range(0, rows * total, rows)

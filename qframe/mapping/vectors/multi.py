@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from qframe.errors import InputError
 from qframe.mapping.badrows import BadRows
 from qframe.mapping.columns import arrow_array
-from qframe.mapping.vectors.dense import check_size, is_numeric, usual_size
+from qframe.mapping.vectors.dense import check_size, numeric_dtypes, usual_size
 from qframe.mapping.vectors.source import (
     NUMBER_KINDS,
     Source,
@@ -116,8 +116,9 @@ def _join(cells: Any, rows: Rows, size: int) -> NDArray[np.float32]:
 def _join_cells(cells: NDArray[np.object_], size: int) -> NDArray[Any]:
     if not len(cells):
         return np.empty((0, size), dtype=np.float32)
-    if all(map(is_numeric, cells)):
-        return np.concatenate(cells.tolist())
+    rows = cells.tolist()
+    if numeric_dtypes(rows):
+        return np.concatenate(rows)
     vectors = [
         vector
         for cell in cells
