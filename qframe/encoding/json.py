@@ -19,6 +19,7 @@ import orjson
 from numpy.typing import NDArray
 
 from qframe.encoding.base import Measure
+from qframe.encoding.json_payload import ESCAPED, encode_payload
 from qframe.errors import InputError
 from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, Texts, VectorBlock
 
@@ -52,9 +53,9 @@ def encode_body(block: PointBlock, write: WriteOptions) -> bytes:
     """
     for name, vectors in block.vectors.items():
         _check_finite(block, name, vectors)
-    body = (_columnar(block) if _is_columnar(block) else _listed(block)) | _options(write)
     try:
-        return dumps(body)
+        body = _columnar(block) if _is_columnar(block) else _listed(block)
+        return dumps(body | _options(write))
     except InputError as error:
         raise _unwritable(block, error) from error
 
@@ -120,7 +121,8 @@ def _columnar(block: PointBlock) -> dict[str, Any]:
     vectors = named[""] if _is_unnamed(block) else named
     batch: dict[str, Any] = {"ids": block.ids.tolist(), "vectors": vectors}
     if _has_payload(block):
-        batch["payloads"] = block.payloads()
+        payload = encode_payload(block.payload, dumps) if block.payload else None
+        batch["payloads"] = block.payloads() if payload is None else orjson.Fragment(payload)
     return {"batch": batch}
 
 
@@ -217,15 +219,9 @@ def _width(value: Any) -> int:
         return 0  # the encoder will name the point
 
 
-_ESCAPED = np.zeros(256, dtype=np.uint8)
-_ESCAPED[:32] = len(r"\u0000") - 1
-_ESCAPED[[ord(character) for character in '\b\t\n\f\r"\\']] = 1
-"""How many bytes more than one each byte of UTF-8 takes."""
-
-
 def _texts_width(texts: Texts) -> NDArray[np.int64]:
     more = np.zeros(len(texts.data) + 1, dtype=np.int64)
-    np.cumsum(_ESCAPED[texts.data], out=more[1:])
+    np.cumsum(ESCAPED[texts.data], out=more[1:])
     return np.diff(more[texts.offsets] + texts.offsets) + len('""')
 
 

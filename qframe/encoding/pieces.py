@@ -97,6 +97,11 @@ class Piece:
         assert not isinstance(table.sizes, int)
         return cls(table.items.take(pa.array(which)), table.sizes[which])
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether all points have the same."""
+        return isinstance(self.items, pa.Scalar)
+
     def where(self, mask: NDArray[np.bool_], otherwise: Piece) -> Piece:
         """Keep the marked points' bytes, and give the others those of another piece."""
         items = pc.if_else(pa.array(mask), self.items, otherwise.items)
@@ -104,7 +109,7 @@ class Piece:
 
     def spread(self, present: NDArray[np.bool_]) -> Piece:
         """Give the items, of the marked points only, their places among all; others have none."""
-        if isinstance(self.sizes, int) and isinstance(self.items, pa.Scalar):
+        if self.is_constant:
             return self.where(present, NOTHING)
         sizes = np.zeros(len(present), dtype=np.int64)
         sizes[present] = self.sizes
