@@ -274,6 +274,27 @@ def test_what_passes_as_a_uuid_is_one(text: str) -> None:
     assert _ids(_frame([text])) == [str(uuid.UUID(text))]
 
 
+@given(st.lists(st.uuids(), min_size=1, max_size=5), st.booleans())
+def test_columns_of_hyphenated_text(values: list[uuid.UUID], upper: bool) -> None:
+    """Hyphenated UUIDs are read many at a time, digits in any case, Arrow's text and Python's."""
+    texts = [str(value).upper() if upper else str(value) for value in dict.fromkeys(values)]
+    wanted = [text.lower() for text in texts]
+    assert _ids(_frame(texts)) == wanted
+    assert _ids(pd.DataFrame({"id": pd.Series(texts, dtype=object)})) == wanted
+
+
+@pytest.mark.parametrize(
+    ("place", "character"), [(0, "g"), (35, "ß"), (8, "0"), (9, "-"), (20, "\x00")]
+)
+def test_one_character_among_hyphenated_text(place: int, character: str) -> None:
+    """Text of the right length that is no UUID is found among others that are, by its row."""
+    texts = [str(value) for value in U]
+    texts[3] = texts[3][:place] + character + texts[3][place + 1 :]
+    with pytest.raises(BadRowsError) as caught:
+        _resolve(_frame(texts))
+    _says(caught.value, "1 of 8 rows", "row 3: ", "is no UUID")
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -658,3 +658,60 @@ def test_long_vectors_are_checked_a_few_at_a_time() -> None:
     finally:
         tracemalloc.stop()
     assert highest < 300 * 60_000 * 4 / 3
+
+
+WIDE = np.arange(40, dtype=np.float32).reshape(5, 8)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(WIDE),
+        pd.DataFrame(WIDE).copy(),
+        pd.DataFrame({at: WIDE[:, at] for at in range(8)}),
+        pd.DataFrame({at: WIDE[:, at] for at in range(8)}).copy(),
+        pd.DataFrame({at: WIDE[:, at].astype(float) for at in range(8)}).copy(),
+        pd.DataFrame(np.repeat(WIDE, 2, axis=0)).iloc[::2],
+        pd.DataFrame(WIDE).astype({3: "float64"}),
+        pd.DataFrame(WIDE).astype({3: "Float32"}),
+    ],
+    ids=["matrix", "copied", "apart", "one block", "float64", "every other row", "two", "nullable"],
+)
+@pytest.mark.parametrize(
+    "columns",
+    [[*range(8)], [7, 6, 5, 4, 3, 2, 1, 0], [0, 2, 4, 6], [0, 1, 3, 7], [5], [6, 2]],
+    ids=str,
+)
+def test_wide_frames_however_pandas_keeps_them(frame: pd.DataFrame, columns: list[int]) -> None:
+    """Columns of one array or of several, in any order, give the numbers that stand in them."""
+    frame = frame.rename(columns=str)
+    labels = [str(column) for column in columns]
+    wanted = WIDE[:, columns]
+    points = _resolve(frame, labels).points
+    for rows in (slice(0, 5), slice(2, 4), np.array([0, 3])):
+        values = points.block(rows).vectors[""].values
+        assert values.dtype == np.float32
+        assert values.flags.c_contiguous
+        assert (values == wanted[rows]).all()
+
+
+def test_a_matrix_in_a_frame_is_not_copied() -> None:
+    """The blocks of columns that pandas keeps side by side are views of its array."""
+    matrix = np.ones((6, 300), dtype=np.float32)
+    frame = pd.DataFrame(matrix, columns=[f"c{at}" for at in range(300)], copy=False)
+    block = _block(frame, list(frame.columns))
+    assert np.shares_memory(block.values, matrix)
+
+
+def test_long_arrays_in_cells_are_not_copied() -> None:
+    """A block holds float32 arrays as they are; others become one array of float32."""
+    arrays = [np.full(1500, at, dtype=np.float32) for at in range(3)]
+    (rows,) = {id(block.rows): block.rows for block in [_block(_cells(arrays))]}.values()
+    assert all(row is array for row, array in zip(rows, arrays, strict=True))
+    strided = [np.full((1500, 2), at, dtype=np.float32)[:, 0] for at in range(3)]
+    double = [array.astype(float) for array in arrays]
+    mixed = [arrays[0], double[1], strided[2]]
+    for cells in (strided, double, mixed):
+        values = _block(_cells(cells)).values
+        assert values.dtype == np.float32
+        assert (values == np.stack(arrays)).all()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from qframe.batches import Limits
@@ -33,8 +34,8 @@ class Measure:
         Bytes of a string.
     texts : callable
         The same for each of some `Texts`, as an int64 array.
-    value : callable
-        Bytes of a JSON-like Python value.
+    values : callable
+        Bytes of each of some JSON-like Python values, as an int64 array.
     envelope : int
         A request without its points.
     """
@@ -46,7 +47,7 @@ class Measure:
     cell: int
     text: Callable[[str], int]
     texts: Callable[[Texts], NDArray[np.int64]]
-    value: Callable[[Any], int]
+    values: Callable[[Iterable[Any]], NDArray[np.int64]]
     envelope: int = 0
 
     def room(self, limits: Limits) -> Limits:
@@ -74,11 +75,41 @@ class Measure:
             fixed += self.cell + self.text(payload.key)
             if payload.kind in (PayloadKind.TEXT, PayloadKind.ANY):
                 cells = payload.block(rows).values
-                varying += self.texts(cells) if isinstance(cells, Texts) else self._each(cells)
+                varying += self.texts(cells) if isinstance(cells, Texts) else self.values(cells)
         if points.documents is not None:
             at = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
-            varying += self._each(points.documents[i] for i in at)
+            varying += self.values(points.documents[i] for i in at)
         return varying + fixed
 
-    def _each(self, values: Iterable[Any]) -> NDArray[np.int64]:
-        return np.array([0 if value is None else self.value(value) for value in values], np.int64)
+
+def json_widths(values: Iterable[Any], overhead: int = 0) -> NDArray[np.int64]:
+    """Bound the bytes of JSON-like values by their JSON.
+
+    To write JSON is the quickest look at what a value holds: 0.3 µs for a dict of two, where
+    encoding it for gRPC takes 4.
+
+    Parameters
+    ----------
+    values : iterable
+    overhead : int
+        Bytes at the most that an encoding needs for a value within another one, or for a whole one,
+        beyond its share of the JSON; 0 counts the JSON itself.
+
+    Returns
+    -------
+    int64 array of shape (n,)
+        0 for what JSON cannot say, of which the encoder will tell.
+    """
+    return np.array([_json_width(value, overhead) for value in values], np.int64)
+
+
+def _json_width(value: Any, overhead: int) -> int:
+    try:
+        written = orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return 0
+    if not overhead:
+        return len(written)
+    # Whatever stands in a value comes after one of these; those in texts do no harm.
+    within = written.count(b",") + written.count(b"[") + written.count(b"{")
+    return len(written) + overhead * (1 + within)

@@ -18,7 +18,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from qframe.encoding.base import Measure
+from qframe.encoding.base import Measure, json_widths
 from qframe.encoding.json_payload import ESCAPED, encode_payload
 from qframe.errors import InputError
 from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, Texts, VectorBlock
@@ -210,13 +210,8 @@ def _unwritable(block: PointBlock, error: InputError) -> InputError:
     return error
 
 
-def _width(value: Any) -> int:
-    # Exact: to write a string and count takes 0.1 µs up to 100 characters, hardly more than to
-    # bound it by its length, which would be six bytes a character (control characters).
-    try:
-        return len(orjson.dumps(value, default=_plain))
-    except orjson.JSONEncodeError:
-        return 0  # the encoder will name the point
+def _text_width(text: str) -> int:
+    return int(json_widths([text])[0])
 
 
 def _texts_width(texts: Texts) -> NDArray[np.int64]:
@@ -236,8 +231,8 @@ MEASURE = Measure(
     index=11,
     # :-1.1802446479676076e+308,
     cell=26,
-    text=_width,
+    text=_text_width,
     texts=_texts_width,
-    value=_width,
+    values=json_widths,
 )
 """Upper bounds of the points in this encoding; `ENVELOPE` goes on top, once a body."""

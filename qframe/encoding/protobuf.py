@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qframe._wire import messages as wire
-from qframe.encoding.base import Measure
+from qframe.encoding.base import Measure, json_widths
 from qframe.encoding.filters import write_filter
 from qframe.encoding.pieces import NOTHING, Piece, body, joined, total
 from qframe.encoding.values import (
@@ -28,7 +28,6 @@ from qframe.encoding.values import (
     sized,
     struct_bytes,
     utf8,
-    value_bytes,
     varint,
 )
 from qframe.errors import InputError
@@ -314,8 +313,10 @@ def _texts_width(texts: Texts) -> NDArray[np.int64]:
     return _room(texts.lengths)
 
 
-def _value_width(value: Any) -> int:
-    return int(_room(np.array(len(value_bytes(value)))))
+def _values_width(values: Iterable[Any]) -> NDArray[np.int64]:
+    # An entry of an object, its key, its value and the text of that have a tag and a length each,
+    # which takes 5 bytes at the most. A number takes less.
+    return json_widths(values, overhead=24)
 
 
 MEASURE = Measure(
@@ -330,6 +331,6 @@ MEASURE = Measure(
     cell=16,
     text=_text_width,
     texts=_texts_width,
-    value=_value_width,
+    values=_values_width,
 )
 """Upper bounds of what `encode_points` writes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,8 @@ def varint(number: int) -> bytes:
     >>> varint(300).hex()
     'ac02'
     """
+    if number < 128:
+        return _BYTES[number]
     out = bytearray()
     while number > 127:
         out.append(number & 127 | 128)
@@ -31,9 +34,13 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+_BYTES = [bytes([number]) for number in range(128)]
+
+
 def sized(body: bytes) -> bytes:
     """Put the length in front, as in every field of bytes, text or a message."""
-    return varint(len(body)) + body
+    size = len(body)
+    return (_BYTES[size] if size < 128 else varint(size)) + body
 
 
 def integer(given: object) -> int | None:
@@ -135,13 +142,14 @@ def struct_bytes(values: Mapping[str, Any], tag: bytes) -> bytes:
 
 def entry_bytes(key: str, value: Any) -> bytes:
     """Encode one entry of a map field of ``Value``."""
-    return b"\x0a" + sized(_key(key)) + b"\x12" + sized(value_bytes(value))
-
-
-def _key(key: object) -> bytes:
     if not isinstance(key, str):
         raise InputError(f"the key {key!r} of a payload is a {type(key).__name__}: only str works")
-    return utf8(key)
+    return _key(key) + sized(value_bytes(value))
+
+
+@functools.lru_cache(maxsize=1024)  # the keys of nested objects are the same in every row
+def _key(key: str) -> bytes:
+    return b"\x0a" + sized(utf8(key)) + b"\x12"
 
 
 def write_value(value: Any) -> wire.Value:

@@ -29,6 +29,9 @@ from qframe.points import PayloadBlock, PayloadColumn, PayloadKind, Rows, Texts,
 
 GEO_KEY = "location"
 
+NAT = -(2**63)
+"""The count that numpy takes for no time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Geo:
@@ -265,17 +268,16 @@ def _is_datetime(dtype: Any) -> bool:
 
 def _datetimes(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
     """Read a datetime column, naive (taken as UTC) or with a zone."""
-    unit = _unit(series)
-    nat = np.array("NaT", dtype=f"datetime64[{unit}]")[()]
+    arrow = arrow_array(series)
+    if arrow is None:
+        # pandas counts from the same moment in every zone, so that this is a view.
+        whole = series.to_numpy(f"datetime64[{series.dt.unit}]")
 
     def utc(rows: Rows) -> NDArray[np.datetime64]:
-        part = series.iloc[rows]
-        if part.dt.tz is not None:
-            part = part.dt.tz_convert("UTC").dt.tz_localize(None)
-        times: NDArray[np.datetime64] = np.asarray(
-            part.to_numpy(f"datetime64[{unit}]", na_value=nat)  # type: ignore[call-overload]
-        )
-        return times
+        if arrow is None:
+            return whole[rows]
+        counts = arrow_rows(arrow, rows).view("int64").fill_null(NAT)
+        return np.asarray(counts).view(f"datetime64[{arrow.type.unit}]")
 
     def read(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
         times = utc(rows)
@@ -287,11 +289,6 @@ def _datetimes(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Pa
         found = (f"the time {text}" for text in np.datetime_as_string(times[outside]).tolist())
         bad.add_all((outside + span.start).tolist(), _named(series.name), found, YEAR_REMEDY)
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
-
-
-def _unit(series: pd.Series[Any]) -> str:
-    dtype = series.dtype
-    return str(dtype.pyarrow_dtype.unit if isinstance(dtype, pd.ArrowDtype) else series.dt.unit)
 
 
 def _is_text(series: pd.Series[Any]) -> bool:

@@ -9,14 +9,14 @@ less than 0.1; 2 for a sparse vector of 60 numbers, 1 for a payload of four keys
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qframe.encoding.base import Measure
+from qframe.encoding.base import Measure, json_widths
 from qframe.errors import InvalidRequest
 from qframe.points import (
     DenseBlock,
@@ -45,15 +45,8 @@ def _texts_width(texts: Texts) -> NDArray[np.int64]:
     return texts.lengths + 9
 
 
-def _value_width(value: Any) -> int:
-    if isinstance(value, str):
-        return _text_width(value)
-    if isinstance(value, Mapping):
-        inner = (_text_width(str(key)) + _value_width(item) for key, item in value.items())
-        return 9 + sum(inner)
-    if isinstance(value, (list, tuple)):
-        return 9 + sum(map(_value_width, value))
-    return 9
+def _values_width(values: Iterable[Any]) -> NDArray[np.int64]:
+    return json_widths(values, overhead=9)  # a number, or the head of anything else
 
 
 MEASURE = Measure(
@@ -65,7 +58,7 @@ MEASURE = Measure(
     cell=9,
     text=_text_width,
     texts=_texts_width,
-    value=_value_width,
+    values=_values_width,
 )
 """Upper bounds of the points in the engine's write-ahead log, which is CBOR: the one place where a
 batch has bytes here."""
