@@ -20,8 +20,8 @@ in the direction that the data takes::
                                   rest, grpc, embedded: points -> body -> answer
               -> sending        results -> journal, progress, report, errors
               -> barrier        acknowledged -> applied, or why that is not certain
-              -> failed         a report -> the rows that did not get in
-              -> verify         what is stored -> how it differs from the frame; readback reads it,
+              -> failed_rows    a report -> the rows that did not get in
+              -> verification   what is stored -> how it differs from the frame; readback reads it,
                                   comparison says what is equal
 
     points       the columns and blocks that go between them
@@ -35,8 +35,9 @@ in the direction that the data takes::
 A module imports only from those before it: version, errors <- arguments, address, points, schema,
 write, report, retry, gate, batches <- fingerprint, linefile, ranges <- journal <- mapping,
 encoding <- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <-
-processes <- pool, progress <- barrier, target, run, sending <- resume, read, comparison, failed <-
-readback <- upload, verify <- accessor. REST, gRPC and the embedded engine never meet.
+processes <- pool, progress <- barrier, target, run, sending <- resume, read, comparison,
+failed_rows <- readback <- uploading, verification <- accessor. REST, gRPC and the embedded engine
+never meet. No module has the name of something public, which it would hide.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -77,14 +78,14 @@ from qframe.errors import (
     WorkerDied,
     WorkerTimeout,
 )
-from qframe.failed import failed
+from qframe.failed_rows import failed
 from qframe.mapping.ids import uuid4, uuid5
 from qframe.mapping.payload import geo
 from qframe.progress import ProgressEvent
 from qframe.read import read_collection, search
 from qframe.retry import Retry
-from qframe.upload import upload, upload_points
-from qframe.verify import verify
+from qframe.uploading import upload, upload_points
+from qframe.verification import verify
 from qframe.version import __version__ as __version__
 
 QdrantAccessor = _accessor.QdrantAccessor

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from qframe import failed as _failed
-from qframe import upload as _upload
-from qframe import verify as _verify
+from qframe import failed_rows as _failed_rows
+from qframe import uploading as _uploading
+from qframe import verification as _verification
 from qframe.connection import Con
 from qframe.pool import TIME_LIMIT, Kind
 from qframe.progress import Progress
@@ -63,7 +63,7 @@ class QdrantAccessor:
         resume: pd.DataFrame | None = None,
         progress: Progress = "auto",
     ) -> pd.DataFrame:
-        return _upload.upload(
+        return _uploading.upload(
             self._frame,
             collection,
             con,
@@ -94,7 +94,7 @@ class QdrantAccessor:
             progress=progress,
         )
 
-    upload.__doc__ = _upload.upload.__doc__
+    upload.__doc__ = _uploading.upload.__doc__
 
     def verify(
         self,
@@ -112,7 +112,7 @@ class QdrantAccessor:
         workers: int = 4,
         retry: Retry | int | None = None,
     ) -> pd.DataFrame:
-        return _verify.verify(
+        return _verification.verify(
             self._frame,
             collection,
             con,
@@ -128,11 +128,11 @@ class QdrantAccessor:
             retry=retry,
         )
 
-    verify.__doc__ = _verify.verify.__doc__
+    verify.__doc__ = _verification.verify.__doc__
 
     def failed(
         self, report: pd.DataFrame, *, status: str | Iterable[str] = ("failed", "skipped")
     ) -> pd.DataFrame:
-        return _failed.failed(self._frame, report, status=status)
+        return _failed_rows.failed(self._frame, report, status=status)
 
-    failed.__doc__ = _failed.failed.__doc__
+    failed.__doc__ = _failed_rows.failed.__doc__

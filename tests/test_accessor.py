@@ -31,7 +31,7 @@ def test_every_argument_is_handed_on(
     def take(*args: object, **kwargs: object) -> None:
         given.update(signature.bind(*args, **kwargs).arguments)
 
-    monkeypatch.setattr(sys.modules["qframe.upload"], "upload", take)
+    monkeypatch.setattr(sys.modules["qframe.uploading"], "upload", take)
     frame = pd.DataFrame({"a": [1]})
     wanted = {name: object() for name in [*signature.parameters][1:]}
     frame.qdrant.upload(**wanted)

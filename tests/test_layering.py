@@ -161,6 +161,11 @@ def test_modules_are_named_after_what_they_hold() -> None:
     assert not stems & {"common", "helper", "helpers", "misc", "util", "utils"}
 
 
+def test_no_module_hides_a_public_name() -> None:
+    """Loading a module sets its name in the package, so nothing public has the name of one."""
+    assert not set(qframe.__all__) & {layer(module) for module in MODULES}
+
+
 def test_each_module_says_what_it_is() -> None:
     """Every module that holds something starts with a docstring."""
     trees = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}

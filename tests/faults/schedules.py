@@ -342,7 +342,7 @@ def _run(
                 for place in traceback.extract_tb(error.__traceback__)
             ]
             is_over = ("run.py", "finish") in places
-            if ("upload.py", "upload") in places and server.log() and not is_over:
+            if ("uploading.py", "upload") in places and server.log() and not is_over:
                 raise AssertionError("Ctrl-C in the middle, and no report") from error
     took = time.monotonic() - began
     assert took < LONGEST, f"the upload took {took:.1f} s"

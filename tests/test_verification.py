@@ -15,7 +15,7 @@ import pytest
 import scipy.sparse
 
 import qframe
-from qframe.verify import COLUMNS
+from qframe.verification import COLUMNS
 from tests.test_contract import every_type
 
 ROWS = 60
@@ -447,7 +447,7 @@ def test_the_methods_are_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
         def take(*args: object, **kwargs: object) -> None:
             given.update(signature.bind(*args, **kwargs).arguments)  # noqa: B023
 
-        monkeypatch.setattr(sys.modules[f"qframe.{name}"], name, take)
+        monkeypatch.setattr(sys.modules[function.__module__], name, take)
         frame = films(1)
         wanted = {one.name: object() for one in parameters}
         getattr(frame.qdrant, name)(**wanted)
