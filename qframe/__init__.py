@@ -30,10 +30,10 @@ in the direction that the data takes::
     stores/      collections: made, described, read back
     _wire/       the messages of proto/
     address, arguments, connection, schema, write, retry, gate, run, progress, report, errors, read,
-    accessor, version
+    accessor, names, version
 
-A module imports only from those before it: version, errors <- arguments, address, points, schema,
-write, report, retry, gate, batches <- fingerprint, linefile, ranges <- journal <- mapping,
+A module imports only from those before it: version, errors, names <- arguments, address, points,
+schema, write, report, retry, gate, batches <- fingerprint, linefile, ranges <- journal <- mapping,
 encoding <- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <-
 processes <- pool, progress <- barrier, target, run, sending <- resume, read, comparison,
 failed_rows <- readback <- uploading, verification <- accessor. REST, gRPC and the embedded engine
@@ -42,8 +42,7 @@ never meet. No module has the name of something public, which it would hide.
 
 from typing import TYPE_CHECKING, Any
 
-from qframe import accessor as _accessor
-from qframe.connection import Connection, connect
+from qframe.accessor import QdrantAccessor
 from qframe.errors import (
     AuthenticationError,
     BadGateway,
@@ -78,46 +77,37 @@ from qframe.errors import (
     WorkerDied,
     WorkerTimeout,
 )
-from qframe.failed_rows import failed
-from qframe.mapping.ids import uuid4, uuid5
-from qframe.mapping.payload import geo
-from qframe.progress import ProgressEvent
-from qframe.read import read_collection, search
-from qframe.retry import Retry
-from qframe.uploading import upload, upload_points
-from qframe.verification import verify
+from qframe.names import HOMES as _HOMES
+from qframe.names import load as _load
 from qframe.version import __version__ as __version__
 
-QdrantAccessor = _accessor.QdrantAccessor
-
 if TYPE_CHECKING:
+    from qframe.connection import Connection, connect
+    from qframe.failed_rows import failed
+    from qframe.mapping.ids import uuid4, uuid5
+    from qframe.mapping.payload import geo
     from qframe.pool import ParallelWorkerPool
+    from qframe.progress import ProgressEvent
+    from qframe.read import read_collection, search
+    from qframe.retry import Retry
     from qframe.uploaders.base import BaseUploader
     from qframe.uploaders.embedded import EmbeddedBatchUploader
     from qframe.uploaders.grpc import GrpcBatchUploader
     from qframe.uploaders.rest import RestBatchUploader
+    from qframe.uploading import upload, upload_points
+    from qframe.verification import verify
+else:  # so that type checkers know the names above, and no others
 
-# Few need these by name, and importing them costs what `import qframe` is to save: protobuf alone
-# takes longer than the rest of the package.
-_LATER = {
-    "BaseUploader": "qframe.uploaders.base",
-    "EmbeddedBatchUploader": "qframe.uploaders.embedded",
-    "GrpcBatchUploader": "qframe.uploaders.grpc",
-    "ParallelWorkerPool": "qframe.pool",
-    "RestBatchUploader": "qframe.uploaders.rest",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_LATER[name]), name)
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = found = _load(name)  # which is not asked for again
+        return found
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    # Not the modules: of what begins with "upl", two are functions, and two would be modules.
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})
 
 
 __all__ = [

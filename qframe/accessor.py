@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import pandas as pd
 
-from qframe import failed_rows as _failed_rows
-from qframe import uploading as _uploading
-from qframe import verification as _verification
-from qframe.connection import Con
-from qframe.pool import TIME_LIMIT, Kind
-from qframe.progress import Progress
-from qframe.retry import Retry
-from qframe.sending import Order
-from qframe.write import ShardKey
+from qframe.names import load
+
+if TYPE_CHECKING:
+    import os
+
+    from qframe.connection import Con
+    from qframe.pool import Kind
+    from qframe.progress import Progress
+    from qframe.retry import Retry
+    from qframe.sending import Order
+    from qframe.write import ShardKey
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Documented:
+    """A method that takes the docstring of the function of its name when it is first looked at.
+
+    So that `import qframe` need not load that function.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        # `__wrapped__`, which this sets too, leads to the types that the annotations name.
+        functools.update_wrapper(self._method, load(self._name), assigned=["__doc__"])
+        setattr(self._owner, self._name, self._method)  # the plain method from now on
+        return self._method.__get__(instance, owner)
+
+
+def _documented(method: F) -> F:
+    return cast(F, _Documented(method))
 
 
 @pd.api.extensions.register_dataframe_accessor("qdrant")
@@ -32,6 +60,7 @@ class QdrantAccessor:
         # Nothing is checked here: pandas makes accessors for `dir(df)` too, of any frame.
         self._frame = frame
 
+    @_documented
     def upload(
         self,
         collection: str,
@@ -48,7 +77,7 @@ class QdrantAccessor:
         workers: int | None = None,
         worker_kind: Kind = "thread",
         order: Order = "unordered",
-        batch_timeout: float | None = TIME_LIMIT,
+        batch_timeout: float | None = 600,
         wait: bool = False,
         barrier: bool = True,
         ordering: str | None = None,
@@ -63,7 +92,9 @@ class QdrantAccessor:
         resume: pd.DataFrame | None = None,
         progress: Progress = "auto",
     ) -> pd.DataFrame:
-        return _uploading.upload(
+        from qframe.uploading import upload
+
+        return upload(
             self._frame,
             collection,
             con,
@@ -94,8 +125,7 @@ class QdrantAccessor:
             progress=progress,
         )
 
-    upload.__doc__ = _uploading.upload.__doc__
-
+    @_documented
     def verify(
         self,
         collection: str,
@@ -112,7 +142,9 @@ class QdrantAccessor:
         workers: int = 4,
         retry: Retry | int | None = None,
     ) -> pd.DataFrame:
-        return _verification.verify(
+        from qframe.verification import verify
+
+        return verify(
             self._frame,
             collection,
             con,
@@ -128,11 +160,10 @@ class QdrantAccessor:
             retry=retry,
         )
 
-    verify.__doc__ = _verification.verify.__doc__
-
+    @_documented
     def failed(
         self, report: pd.DataFrame, *, status: str | Iterable[str] = ("failed", "skipped")
     ) -> pd.DataFrame:
-        return _failed_rows.failed(self._frame, report, status=status)
+        from qframe.failed_rows import failed
 
-    failed.__doc__ = _failed_rows.failed.__doc__
+        return failed(self._frame, report, status=status)

@@ -45,6 +45,8 @@ PRELOADED = (
     "orjson",
     "requests",
     "grpc",
+    "qframe.sending",
+    "qframe.transports.rest_connections",
     "qframe.uploaders.rest",
     "qframe.uploaders.grpc",
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,31 +11,63 @@ import pytest
 import qframe
 from qframe import InputError
 
-
-def test_the_method_is_the_function() -> None:
-    """df.qdrant.upload has the parameters, defaults and docstring of qframe.upload."""
-    method = inspect.signature(qframe.QdrantAccessor.upload).parameters
-    function = inspect.signature(qframe.upload).parameters
-    assert [*method][1:] == [*function][1:]
-    for name in [*function][1:]:
-        assert method[name] == function[name]
-    assert qframe.QdrantAccessor.upload.__doc__ == qframe.upload.__doc__
+ROOT = Path(__file__).parents[1]
 
 
-def test_every_argument_is_handed_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+METHODS = ["upload", "verify", "failed"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_method_is_the_function(name: str) -> None:
+    """df.qdrant.upload has the parameters, defaults and docstring of qframe.upload, and so on."""
+    method, function = getattr(qframe.QdrantAccessor, name), getattr(qframe, name)
+    own = inspect.signature(method, follow_wrapped=False)
+    signature = inspect.signature(function)
+    assert [*own.parameters.values()][1:] == [*signature.parameters.values()][1:]
+    assert own.return_annotation == signature.return_annotation
+    assert method.__doc__ == function.__doc__
+    assert method.__name__ == name
+
+
+def test_every_public_method_is_compared() -> None:
+    """No method of df.qdrant escapes the tests of this file."""
+    assert [name for name in vars(qframe.QdrantAccessor) if not name.startswith("_")] == METHODS
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        "inspect.getdoc(frame.qdrant.upload) == inspect.getdoc(qframe.upload)",
+        "inspect.getdoc(pd.DataFrame.qdrant.upload) == inspect.getdoc(qframe.upload)",
+        "'Write ordering' in pydoc.render_doc(frame.qdrant.upload)",
+        "[*inspect.signature(frame.qdrant.upload, eval_str=True).parameters][0] == 'collection'",
+        "get_type_hints(frame.qdrant.upload)['con'] == get_type_hints(qframe.upload)['con']",
+        "pickle.loads(pickle.dumps(frame.qdrant.upload)).__name__ == 'upload'",
+    ],
+)
+def test_the_first_look_at_a_method(look: str) -> None:
+    """Whatever of a method is looked at first, in a fresh interpreter, it is right."""
+    code = (
+        "import inspect, pickle, pydoc\nfrom typing import get_type_hints\n"
+        f"import pandas as pd, qframe\nframe = pd.DataFrame({{'a': [1]}})\nassert {look}"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_argument_is_handed_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No argument is lost or swapped on its way to the function."""
     given: dict[str, object] = {}
-    signature = inspect.signature(qframe.upload)
+    function = getattr(qframe, name)
+    signature = inspect.signature(function)
 
     def take(*args: object, **kwargs: object) -> None:
         given.update(signature.bind(*args, **kwargs).arguments)
 
-    monkeypatch.setattr(sys.modules["qframe.uploading"], "upload", take)
+    monkeypatch.setattr(sys.modules[function.__module__], name, take)
     frame = pd.DataFrame({"a": [1]})
     wanted = {name: object() for name in [*signature.parameters][1:]}
-    frame.qdrant.upload(**wanted)
+    getattr(frame.qdrant, name)(**wanted)
     assert given.pop("frame") is frame
     assert given == wanted
 

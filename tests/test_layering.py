@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import qframe
+from qframe.names import HOMES
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "qframe"
@@ -121,38 +122,106 @@ def test_transports_never_meet(module: str) -> None:
     assert not own or met <= own
 
 
-def loaded_after(statement: str) -> set[str]:
-    """Return the top-level modules that a statement loads in a fresh interpreter."""
-    code = f"{statement}\nimport sys\nprint(*sys.modules)"
-    run = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
+def run_fresh(code: str) -> str:
+    """Return what a fresh interpreter prints."""
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def loaded_after(statement: str, before: str = "") -> set[str]:
+    """Return the modules that a statement loads in a fresh interpreter, after another one."""
+    code = (
+        f"import sys\n{before}\nknown = {{*sys.modules}}\n{statement}\n"
+        "print(*{*sys.modules} - known)"
     )
-    return {name.partition(".")[0] for name in run.stdout.split()}
+    return {*run_fresh(code).split()}
+
+
+def tops(modules: set[str]) -> set[str]:
+    """Return the names of packages."""
+    return {name.partition(".")[0] for name in modules}
 
 
 def test_import_is_light() -> None:
-    """`import qframe` loads no transport, no display, and nothing that only some callers need."""
-    loaded = loaded_after("import qframe")
-    assert "pandas" in loaded
-    assert not loaded & {
-        "IPython",
-        "google",
-        "grpc",
-        "ipywidgets",
-        "qdrant_client",
-        "qdrant_edge",
-        "requests",
-        "scipy",
-        "sklearn",
-        "tqdm",
+    """`import qframe` loads a handful of small modules and, after pandas, nothing of others."""
+    loaded = loaded_after("import qframe", before="import pandas")
+    own = {name for name in loaded if name.partition(".")[0] == "qframe"}
+    assert own == {"qframe", "qframe.accessor", "qframe.errors", "qframe.names", "qframe.version"}
+    assert loaded == own
+    assert "pandas" in loaded_after("import qframe")
+
+
+def test_looking_at_a_frame_loads_nothing() -> None:
+    """What completes `df.` and `qframe.` asks for every name, and loads nothing by that."""
+    statement = "dir(qframe), dir(frame), hasattr(frame, 'qdrant'), dir(frame.qdrant)"
+    before = "import pandas, qframe; frame = pandas.DataFrame({'a': [1]})"
+    assert not tops(loaded_after(statement, before)) & {"qframe", *LIBRARIES.values()}
+
+
+def test_every_public_name_is_there() -> None:
+    """A name of `__all__` is shown and can be had, be it loaded at once or when it is asked for."""
+    assert {*qframe.__all__} <= {*dir(qframe)}
+    assert {*HOMES} <= {*qframe.__all__}
+    code = "from qframe import *; print(*globals())"
+    assert {*qframe.__all__} <= {*run_fresh(code).split()}
+    for name, home in HOMES.items():
+        thing = getattr(qframe, name)
+        assert (thing.__module__, thing.__name__) == (home, name)
+    with pytest.raises(AttributeError, match="no attribute 'uplod'"):
+        qframe.uplod  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_type_checkers_see_the_same_names() -> None:
+    """What is imported for type checkers alone is what is loaded when it is asked for."""
+    blocks = [
+        node
+        for node in ast.parse(MODULES["qframe"].read_text()).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    told = {
+        alias.name: node.module
+        for block in blocks
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
+    assert told == HOMES
+
+
+MEETING = """
+import sys, threading
+import pandas as pd, qframe
+
+sys.setswitchinterval(1e-6)
+meet = threading.Barrier(len(qframe.names.HOMES) + 1)
+failed = []
+
+def ask(thing, name):
+    meet.wait()
+    try:
+        getattr(thing, name)
+    except BaseException as error:
+        failed.append(error)
+
+asked = [(qframe, name) for name in qframe.names.HOMES] + [(qframe.QdrantAccessor, "verify")]
+threads = [threading.Thread(target=ask, args=one) for one in asked]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(failed)
+"""
+
+
+def test_threads_may_ask_for_the_first_time_together() -> None:
+    """Threads that ask for different names at the same time all get what they ask for."""
+    for _ in range(5):
+        assert run_fresh(MEETING).strip() == "[]"
 
 
 @pytest.mark.parametrize("family", list(LIBRARIES))
 def test_a_transport_loads_its_own_library_alone(family: str) -> None:
     """Whoever uses one transport does not load the libraries of the others."""
     loaded = loaded_after(f"import qframe.uploaders.{family}, qframe.stores.{family}")
-    assert loaded & {*LIBRARIES.values(), "qdrant_client"} <= {LIBRARIES[family]}
+    assert tops(loaded) & {*LIBRARIES.values(), "qdrant_client"} <= {LIBRARIES[family]}
 
 
 def test_modules_are_named_after_what_they_hold() -> None:

@@ -27,9 +27,12 @@ from qframe import nursery, processes
 from qframe.encoding.protobuf import encode_options, encode_points
 from qframe.errors import InputError, QframeError, UnexpectedError, WorkerDied
 from qframe.exchange import Channel, Memory, Signal
+from qframe.mapping import resolve
 from qframe.points import DenseBlock, Ids, PayloadBlock, PayloadKind, PointBlock
 from qframe.pool import ParallelWorkerPool
 from qframe.processes import ProcessWorker
+from qframe.sending import Start
+from qframe.uploaders.delivery import Encode, Send
 from qframe.write import WriteOptions
 from tests.obedient import DiesWhenMade, NeverMade, Obedient
 from tests.server import LocalServer
@@ -330,6 +333,31 @@ def test_a_nursery_that_has_nothing_to_do_goes() -> None:
     )
     done = run(script)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_a_nursery_has_imported_what_workers_need(
+    transport: str, server: LocalServer, collection: str
+) -> None:
+    """A worker that was forked imports no module of qframe by itself, also to send a batch."""
+    con = qframe.connect(server.rest_url if transport == "rest" else server.grpc_url)
+    frame = pd.DataFrame({"v": [[1.0, 2.0]], "t": ["a"]})
+    frame.qdrant.upload(collection, con, vectors="v", progress=False)
+    block = resolve(frame, vectors="v").points.block(slice(0, 1))
+    told = [Start(con, collection, WriteOptions()), Encode(block), Send()]
+    script = (
+        "import importlib, pickle, sys\n"
+        "from qframe import nursery\n"
+        "for name in nursery.PRELOADED: importlib.import_module(name)\n"
+        "known = {*sys.modules}\n"
+        f"start, *messages = pickle.loads({pickle.dumps(told)!r})\n"
+        "worker = start(0)\n"
+        "for message in messages: worker(message)\n"
+        "worker.close()\n"
+        "print(*[name for name in {*sys.modules} - known if name.startswith('qframe')])\n"
+    )
+    done = run(script)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
 def test_where_there_can_be_no_nursery(monkeypatch: pytest.MonkeyPatch) -> None:

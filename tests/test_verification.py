@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 import tracemalloc
 import uuid
 from pathlib import Path
@@ -432,27 +430,6 @@ def test_a_frame_is_never_copied_as_a_whole(tmp_path: Path) -> None:
     assert found.empty
     assert found.attrs["verify"]["compared"] == rows
     assert highest < vectors.nbytes / 2
-
-
-def test_the_methods_are_the_functions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """df.qdrant.verify and failed have the functions' parameters, and hand every one on."""
-    for name in ("verify", "failed"):
-        method, function = getattr(qframe.QdrantAccessor, name), getattr(qframe, name)
-        signature = inspect.signature(function)
-        parameters = list(signature.parameters.values())[1:]
-        assert list(inspect.signature(method).parameters.values())[1:] == parameters
-        assert method.__doc__ == function.__doc__
-        given: dict[str, object] = {}
-
-        def take(*args: object, **kwargs: object) -> None:
-            given.update(signature.bind(*args, **kwargs).arguments)  # noqa: B023
-
-        monkeypatch.setattr(sys.modules[function.__module__], name, take)
-        frame = films(1)
-        wanted = {one.name: object() for one in parameters}
-        getattr(frame.qdrant, name)(**wanted)
-        assert given.pop("frame") is frame
-        assert given == wanted
 
 
 def test_no_server() -> None:
