@@ -6,7 +6,6 @@ The thread that called the upload is the only one that draws.
 from __future__ import annotations
 
 import dataclasses
-import html
 import os
 import sys
 import time
@@ -256,6 +255,8 @@ class Output(Display):
 
     @staticmethod
     def _html(event: ProgressEvent) -> str:
+        import html
+
         length = max(1, event.done if event.total is None else event.total)
         value = "" if event.total is None and not event.finished else f' value="{event.done}"'
         return (

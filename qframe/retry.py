@@ -7,7 +7,6 @@ import random as _random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from numbers import Real
 
 from qframe.errors import InputError, QframeError, RateLimited
@@ -186,6 +185,8 @@ def parse_retry_after(value: str | None, now: float) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
+        from email.utils import parsedate_to_datetime
+
         try:
             date = parsedate_to_datetime(value)
         except ValueError:

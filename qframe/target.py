@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import uuid
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -332,6 +331,8 @@ class Target:
         known = ["vectors", "sparse_vectors", *SETTINGS]
         for name in self._config:
             if name not in known:
+                import difflib
+
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise InputError(

@@ -151,6 +151,13 @@ def test_import_is_light() -> None:
     assert "pandas" in loaded_after("import qframe")
 
 
+def test_an_upload_loads_only_what_every_upload_needs() -> None:
+    """What some uploads need, for a transport, a display or a mistake, waits until they need it."""
+    loaded = loaded_after("import qframe.uploading", before="import pandas")
+    assert not loaded & {"asyncio", "email.utils", "html", "importlib.metadata", "multiprocessing"}
+    assert not tops(loaded) & {*LIBRARIES.values(), "IPython", "google", "ipywidgets", "tqdm"}
+
+
 def test_looking_at_a_frame_loads_nothing() -> None:
     """What completes `df.` and `qframe.` asks for every name, and loads nothing by that."""
     statement = "dir(qframe), dir(frame), hasattr(frame, 'qdrant'), dir(frame.qdrant)"

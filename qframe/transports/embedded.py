@@ -11,7 +11,6 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -296,6 +295,8 @@ def _discard(files: ShardFiles, lock: FileLock) -> None:
 
 
 def _engine_version() -> str:
+    from importlib.metadata import version
+
     return version("qdrant-edge-py")
 
 
