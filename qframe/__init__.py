@@ -25,7 +25,7 @@ in the direction that the data takes::
                                   comparison says what is equal
 
     points       the columns and blocks that go between them
-    encoding/    blocks -> bytes: protobuf, json; and how wide they may become
+    encoding/    blocks -> bytes: protobuf, json, of pieces a column; and how wide they may become
     transports/  sessions, channels and shards; foreign errors become ours here, and only here
     stores/      collections: made, described, read back
     _wire/       the messages of proto/

@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import qframe
 from tests.server import LocalServer
+
+settings.register_profile("long", max_examples=2000, deadline=None)
 
 REAL_REST = os.environ.get("QDRANT_URL")
 REAL_GRPC = os.environ.get("QDRANT_GRPC_URL") or (
