@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 from collections.abc import Hashable
 from typing import Any
@@ -42,6 +41,8 @@ def require(frame: pd.DataFrame, label: Hashable, role: str) -> None:
             f"{role}: the frame has {found} columns named {label!r}; "
             "rename them, so that each name stands for one column"
         )
+    import difflib
+
     names = {str(name): name for name in frame.columns}
     close = difflib.get_close_matches(str(label), list(names), n=1)
     hint = f"; did you mean {names[close[0]]!r}?" if close else ""
