@@ -599,3 +599,38 @@ def test_an_empty_frame_needs_a_collection(tmp_path: Path) -> None:
     report = empty.qdrant.upload("films", tmp_path / "store", vectors="v", ids="n", progress=False)
     assert len(report) == 0
     assert report.attrs["upload"]["rows"] == 0
+
+
+class Counted(dict[str, int]):
+    """A nested payload that counts how often it is read."""
+
+    reads = 0
+
+    def items(self) -> Any:
+        Counted.reads += 1
+        return super().items()
+
+
+@pytest.mark.parametrize("transport", ["rest", "grpc"])
+def test_the_first_batch_leaves_before_the_last_one_is_encoded(
+    server: LocalServer, collection: str, transport: str
+) -> None:
+    """Rows are converted batch by batch: while some have arrived, others are as they were."""
+    total = 200
+    frame = _frame(total).assign(nested=[Counted(n=at) for at in range(total)])
+    Counted.reads = 0
+    reads: list[int] = []
+    url = server.rest_url if transport == "rest" else server.grpc_url
+    qframe.upload(
+        frame,
+        collection,
+        url,
+        vectors="v",
+        ids="n",
+        batch_size=5,
+        workers=1,
+        progress=lambda event: reads.append(Counted.reads),
+    )
+    checked = total  # the whole frame is looked at before anything is sent
+    assert checked <= reads[0] < checked + 2 * total / 4
+    assert reads[-1] >= checked + 2 * total
