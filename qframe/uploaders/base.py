@@ -185,8 +185,10 @@ def _keep_freed_memory() -> None:
 
     Memory that is new from the system costs a page fault for every 4 KiB. glibc keeps twice as much
     of what was freed as the largest piece that it ever mapped by itself and got back, up to 32 MiB
-    (mallopt(3), M_MMAP_THRESHOLD); this is such a piece, and no page of it is touched. 1,000 points
-    of 1,536 numbers over gRPC go from 3,100 page faults to less than 10, and from 13 µs of CPU time
-    a point to 5.7. Other systems take no notice.
+    (mallopt(3), M_MMAP_THRESHOLD); this is such a piece. 1,000 points of 1,536 numbers over gRPC go
+    from 3,100 page faults to less than 10, and from 13 µs of CPU time a point to 5.7. Other systems
+    take no notice.
     """
-    bytearray((32 << 20) - (64 << 10))
+    # No page of it is touched: the zeros of `bytes` are those of new memory, 0.04 ms. A `bytearray`
+    # writes its own, with 8,177 page faults in 20 ms.
+    bytes((32 << 20) - (64 << 10))
