@@ -30,6 +30,12 @@ FLUSH_EVERY = 50_000
 """Points after which the log is flushed: until then it grows by 1.9 kB a point at 384 dims, and a
 flush then takes 0.08 s."""
 
+CHUNK = 100
+"""Points in one call of the engine, which holds the interpreter's lock meanwhile: 100 at 384 dims
+take 1 ms. From 25 to 250 a point takes 10.5 µs, with 1,000 of them 12, with 2,000 12.4: what the
+engine copies no longer fits the processor's cache. At 16 dims it is 4.2 against 4.7, at 3,072 56
+against 58."""
+
 T = TypeVar("T")
 
 
@@ -69,6 +75,8 @@ class Shard:
     ) -> None:
         """Write points; when it returns they are applied, and survive the death of the process.
 
+        Of points with one id the last counts.
+
         Parameters
         ----------
         points : sequence of qdrant_edge.Point
@@ -77,6 +85,8 @@ class Shard:
             Bytes of the vectors, to see whether the disk has room.
         condition : qdrant_edge.Filter, optional
         mode : qdrant_edge.UpdateMode, optional
+            With one of these the engine gets all points in one call: what was there before decides,
+            not what the first of them have just put there.
 
         Raises
         ------
@@ -84,12 +94,15 @@ class Shard:
             With too little space on the disk. Nothing was applied.
         """
         core = self._core
-        operation = engine().UpdateOperation.upsert_points(list(points), condition, mode)
+        upsert = engine().UpdateOperation.upsert_points
+        step = CHUNK if condition is None and mode is None else max(1, len(points))
 
         def write(handle: Any) -> None:
             core.files.check_space(size)
-            handle.update(operation)
-            core.unflushed += len(points)
+            for first in range(0, len(points), step):
+                part = points[first : first + step]
+                handle.update(upsert(part, condition, mode))
+                core.unflushed += len(part)
             if core.unflushed >= FLUSH_EVERY:
                 core.flush()
 

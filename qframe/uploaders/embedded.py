@@ -21,10 +21,6 @@ from qframe.uploaders.edge_filters import edge_filter
 from qframe.uploaders.edge_points import MEASURE, edge_points, vector_bytes
 from qframe.write import ShardKey, WriteOptions
 
-CHUNK = 1000
-"""Points in one call of the engine, which holds the interpreter's lock meanwhile: 1,000 at 384 dims
-take 15 ms, so that a progress bar moves."""
-
 _MODES = {"upsert": "Upsert", "insert_only": "InsertOnly", "update_only": "UpdateOnly"}
 
 
@@ -174,14 +170,7 @@ class EmbeddedBatchUploader(BaseUploader[EdgeBody]):
         EngineError
             For everything else.
         """
-        shard = self._open()
-        for first in range(0, len(body.points), CHUNK):
-            shard.upsert(
-                body.points[first : first + CHUNK],
-                size=body.size * CHUNK // max(CHUNK, len(body.points)),
-                condition=self._condition,
-                mode=self._mode,
-            )
+        self._open().upsert(body.points, size=body.size, condition=self._condition, mode=self._mode)
         return Answer(Status.APPLIED)
 
     def close(self) -> None:
