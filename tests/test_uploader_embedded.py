@@ -364,7 +364,7 @@ def test_multivectors_of_any_shape(
             "": MultiBlock(
                 np.array([row for cell in having for row in cell], np.float32).reshape(-1, 2),
                 np.array([len(cell) for cell in having], np.int64),
-                np.array([cell is not None for cell in cells]),
+                None if having == cells else np.array([cell is not None for cell in cells]),
             )
         },
     )
@@ -379,6 +379,50 @@ def test_multivectors_of_any_shape(
         assert (cell is None) == (point.vectors == {})
         if cell is not None:
             np.testing.assert_array_equal(point.vectors[""], np.float32(cell))
+
+
+sparse_vectors = st.lists(st.lists(st.integers(0, 9), unique=True), min_size=1, max_size=8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sparse_vectors, st.data())
+def test_sparse_indices_in_any_order(cells: list[list[int]], data: st.DataObject) -> None:
+    """Indices need not ascend, and one that stands twice is found wherever it stands."""
+    schema = {"s": VectorSchema(VectorKind.SPARSE)}
+
+    def made() -> list[Any]:
+        indices = np.array([index for cell in cells for index in cell], np.uint32)
+        lengths = np.array([len(cell) for cell in cells], np.int64)
+        vector = SparseBlock(indices, indices.astype(np.float32), lengths)
+        ids = Ids(np.arange(len(cells), dtype=np.uint64))
+        return edge_points.edge_points(PointBlock(ids, {"s": vector}), schema)
+
+    found = [point.vector["s"] for point in made()]
+    assert [vector.indices for vector in found] == cells
+    assert [vector.values for vector in found] == cells
+    for cell in [cell for cell in cells if cell][:1]:
+        cell.insert(data.draw(st.integers(0, len(cell))), data.draw(st.sampled_from(cell)))
+        with pytest.raises(InvalidRequest, match="twice"):
+            made()
+
+
+@pytest.mark.parametrize(
+    ("first", "options"),
+    [
+        (500, {"update_mode": "insert_only"}),
+        (5, {"update_filter": {"must": [{"key": "n", "match": {"value": 5}}]}}),
+    ],
+)
+def test_what_was_there_before_decides(folder: Path, first: int, options: dict[str, Any]) -> None:
+    """Of 2,500 points with one id the last is stored, though a first one was in the way of it."""
+    n = 2500
+    block = PointBlock(
+        Ids(np.full(n, first, dtype=np.uint64)),
+        {},
+        (PayloadBlock("n", PayloadKind.INTEGER, np.arange(n)),),
+    )
+    assert upload(folder, block, **options).status is Status.APPLIED
+    assert everything(folder)[first].payload == {"n": n - 1}
 
 
 def test_insert_only(folder: Path) -> None:

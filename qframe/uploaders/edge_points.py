@@ -2,8 +2,13 @@
 
 The engine checks late or never: a wrong dimension leaves a batch partly applied, NaN is stored, and
 a ragged multivector or a sparse vector with too few values makes the collection unloadable. So the
-whole batch is checked here, in numpy where it can be. Of some 30 µs a point at 384 dims, that takes
-less than 0.1; 2 for a sparse vector of 60 numbers, 1 for a payload of four keys with lists in it.
+whole batch is checked here, in numpy where it can be. Of some 26 µs a point at 384 dims, that takes
+less than 0.1; for a sparse vector of 60 numbers as little where its indices ascend and 2.7 where
+they do not; 1 for a payload of four keys with lists in it.
+
+The engine takes points one by one: about 15 of these µs go into its own reading of their Python
+objects, 10 of them into a payload of four keys, since it tries each value as one type after another
+(a text is the fifth: 3 µs, a float 2.4, an integer 1.2, None 0.4).
 """
 
 from __future__ import annotations
@@ -93,7 +98,9 @@ def edge_points(block: PointBlock, vectors: Mapping[str, VectorSchema]) -> list[
     make = engine().Point
     ids = block.ids.tolist()
     try:
-        return list(map(make, ids, _vectors(block), payloads))
+        # A loop of Python's, and not `map`: so other threads get a turn between the points.
+        parts = zip(ids, _vectors(block), payloads, strict=True)
+        return [make(point, vector, payload) for point, vector, payload in parts]
     except (TypeError, ValueError, OverflowError) as error:
         raise _refusal(make, ids, payloads, error) from error
 
@@ -126,13 +133,12 @@ def _refusal(
 def _vectors(block: PointBlock) -> Iterator[Any]:
     """Yield what each point gets as its vector.
 
-    A memoryview of a row is the fastest that the engine takes: 5.6 µs a point at 384 dims, against
-    20 for a list and 25 for an array.
+    The unnamed vector by itself takes 2 µs a point less than in a dict, and a multivector 2.7.
     """
     if len(block.vectors) == 1:
         ((name, only),) = block.vectors.items()
-        if name == "" and only.present is None and isinstance(only, DenseBlock):
-            return _rows(only)
+        if name == "" and only.present is None and not isinstance(only, SparseBlock):
+            return _values(only)
     points: list[dict[str, Any]] = [{} for _ in range(len(block))]
     for name, vector in block.vectors.items():
         having = (
@@ -148,23 +154,30 @@ def _vectors(block: PointBlock) -> Iterator[Any]:
 def _values(vector: VectorBlock) -> Iterator[Any]:
     """Yield the engine's value for each point that has this vector."""
     if isinstance(vector, DenseBlock):
-        yield from _rows(vector)
+        yield from _rows(vector.values)
         return
     bounds = pairwise([0, *np.cumsum(vector.lengths).tolist()])
     if isinstance(vector, MultiBlock):
-        rows = list(_rows(vector))
+        rows = _rows(vector.values)
         for first, last in bounds:
             yield rows[first:last]
         return
     sparse = engine().SparseVector
-    indices, values = vector.indices.tolist(), vector.values.tolist()
+    indices = vector.indices.data  # 0.8 µs less than lists, with 60 numbers
+    values = np.ascontiguousarray(vector.values, dtype=np.float32).data
     for first, last in bounds:
         yield sparse(indices[first:last], values[first:last])
 
 
-def _rows(vector: DenseBlock | MultiBlock) -> Iterator[Any]:
-    view: Callable[[Any], Any] = memoryview
-    return map(view, np.ascontiguousarray(vector.values, dtype=np.float32))
+def _rows(matrix: NDArray[np.float32]) -> list[memoryview]:
+    """Return a memoryview of each row, the form that the engine reads fastest.
+
+    With a point made of each, rows of 384 numbers take 4.6 µs like this, 7 as lists and 16 as
+    arrays. To slice one memoryview takes 0.09 µs a row, to make one of each row 0.16.
+    """
+    numbers = np.ascontiguousarray(matrix, dtype=np.float32).reshape(-1).data
+    size = matrix.shape[1]
+    return [numbers[first : first + size] for first in range(0, len(numbers), size)]
 
 
 def _check_ids(ids: Ids) -> None:
@@ -234,6 +247,12 @@ def _check_indices(where: str, vector: SparseBlock) -> None:
         raise InvalidRequest(f"{where}: {len(indices)} indices for {len(vector.values)} values")
     if indices.dtype != np.uint32:
         raise InvalidRequest(f"{where}: indices are uint32, and these {indices.dtype}")
+    rising = np.empty(len(indices), dtype=np.bool_)
+    rising[1:] = indices[1:] > indices[:-1]
+    starts = np.cumsum(vector.lengths) - vector.lengths
+    rising[starts[vector.lengths > 0]] = True
+    if rising.all():
+        return
     owners = np.repeat(np.arange(len(vector.lengths), dtype=np.uint64), vector.lengths)
     keys = np.sort(owners << np.uint64(32) | indices)
     if len(keys) > 1 and (keys[1:] == keys[:-1]).any():
