@@ -12,7 +12,7 @@ import tempfile
 import time
 
 import qframe
-from tests.benchmarks.memory import make_frame
+from tests.benchmarks.frames import make_frame
 from tests.server import LocalServer
 
 

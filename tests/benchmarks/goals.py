@@ -1,0 +1,142 @@
+"""What qframe is meant to reach, and whether a run says that it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.benchmarks.clients import OURS, PEER, said
+from tests.benchmarks.comparison import Comparison, Spread
+from tests.benchmarks.further import EMBEDDED, IMPORT
+from tests.benchmarks.suite import Results
+
+MANY = 1_000_000
+"""Rows of the goals for memory; a run with fewer says nothing of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure, and what it is to be.
+
+    Attributes
+    ----------
+    subject : str
+    wanted : float
+    unit : str
+        "x", " %", " MB" or " ms".
+    measured : Spread or None
+        None where this run has not measured it.
+    at_most : bool
+        Whether less is better.
+    where : str
+        Which of several cases was measured.
+    """
+
+    subject: str
+    wanted: float
+    unit: str
+    measured: Spread | None
+    at_most: bool = False
+    where: str = ""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the median is what it is to be; None where it was not measured."""
+        if self.measured is None:
+            return None
+        if self.at_most:
+            return self.measured.median < self.wanted
+        return self.measured.median >= self.wanted
+
+
+def goals(results: Results) -> list[Goal]:
+    """Hold a run against all goals.
+
+    Those of the clients are judged with 4 columns of payload and 1 worker, at the batch size that
+    is the worst for us of those that were measured.
+    """
+    return [
+        *client_goals(results),
+        *memory_goals(results),
+        Goal(
+            "embedded engine against qdrant-client's local mode on disk, 20,000 x 384",
+            30.0,
+            "x",
+            _single(results.figure(EMBEDDED)),
+        ),
+        Goal("import qframe after pandas", 50.0, " ms", _single(results.figure(IMPORT)), True),
+    ]
+
+
+def client_goals(results: Results) -> list[Goal]:
+    """Return the goals of speed, CPU time and throughput."""
+
+    def worst(
+        subject: str,
+        wanted: float,
+        unit: str,
+        key: tuple[str, int],
+        figure: Callable[[Comparison], Spread],
+    ) -> Goal:
+        measured = [
+            (figure(each), f"batches {said(each.case.batch_size)}")
+            for each in results.comparisons
+            if (each.case.transport, each.case.size) == key
+            and (each.case.columns, each.case.workers) == (4, 1)
+        ]
+        if not measured:
+            return Goal(subject, wanted, unit, None)
+        spread, where = min(measured, key=lambda one: one[0].median)
+        return Goal(subject, wanted, unit, spread, where=where)
+
+    made = []
+    for transport, size, wanted in (
+        ("grpc", 384, 6.0),
+        ("grpc", 1536, 4.0),
+        ("rest", 384, 4.0),
+        ("rest", 1536, 3.5),
+    ):
+        name, key = f"{NAMES[transport]}, {size:,} dims", (transport, size)
+        made += [
+            worst(f"{name}: points/s", wanted, "x", key, lambda each: each.speed_ratio),
+            worst(f"{name}: CPU a point", wanted, "x", key, lambda each: each.cpu_ratio),
+        ]
+    share = worst(
+        "gRPC, 1,536 dims: share of the limit",
+        60.0,
+        " %",
+        ("grpc", 1536),
+        lambda each: each.share_of_limit.times(100.0),
+    )
+    return [*made, share]
+
+
+def memory_goals(results: Results) -> list[Goal]:
+    """Return the goals for memory: the worse transport of ours, the better one of the peer's."""
+    above: dict[str, list[float]] = {}
+    for peak in results.peaks:
+        if (peak.case.rows, peak.case.size) == (MANY, 384):
+            above.setdefault(peak.client, []).append(peak.watched.above_frame / 1e6)
+    ours, peer = above.get(OURS), above.get(PEER)
+    return [
+        Goal(
+            "memory above the frame, 1,000,000 x 384",
+            100.0,
+            " MB",
+            _single(max(ours) if ours else None),
+            at_most=True,
+        ),
+        Goal(
+            "the same of qdrant-client, for comparison",
+            1000.0,
+            " MB",
+            _single(min(peer) if peer else None),
+        ),
+    ]
+
+
+NAMES = {"grpc": "gRPC", "rest": "REST"}
+
+
+def _single(value: float | None) -> Spread | None:
+    return None if value is None else Spread(value, value, value)
