@@ -223,8 +223,18 @@ class Texts:
     offsets: NDArray[np.int64]
 
     @classmethod
-    def of(cls, texts: Iterable[str | None] | NDArray[np.object_]) -> Texts:
+    def of(
+        cls,
+        texts: Iterable[str | None] | NDArray[np.object_],
+        missing: NDArray[np.bool_] | None = None,
+    ) -> Texts:
         """Encode str; what is missing (None, NaN, NaT, NA) becomes an empty text.
+
+        Parameters
+        ----------
+        texts : iterable or object array of n
+        missing : bool array of shape (n,), optional
+            Which are missing, whatever stands there: Arrow does not know the NaN of float32.
 
         Raises
         ------
@@ -234,7 +244,7 @@ class Texts:
         import pyarrow as pa
 
         cells = texts if isinstance(texts, np.ndarray) else list(texts)
-        return cls.of_arrow(pa.array(cells, pa.large_string(), from_pandas=True))
+        return cls.of_arrow(pa.array(cells, pa.large_string(), mask=missing, from_pandas=True))
 
     @classmethod
     def of_arrow(cls, array: Any) -> Texts:

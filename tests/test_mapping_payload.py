@@ -220,6 +220,7 @@ def test_a_bad_cell_of_a_dtype(cells: Any, found: str, way_out: str) -> None:
         (pd.array([Decimal("1.25"), None], dtype=pd.ArrowDtype(pa.decimal128(5, 2))), [1.25, None]),
         (["é", None], ["é", None]),
         (np.array(["é", np.nan], dtype=object), ["é", None]),
+        (pd.Series(["é", np.float32("nan")], dtype=object), ["é", None]),
         (pd.array(["é", None], dtype="string[python]"), ["é", None]),
         (pd.array(["é", None], dtype="string[pyarrow]"), ["é", None]),
         (pd.array(["é", None], dtype=pd.ArrowDtype(pa.string())), ["é", None]),

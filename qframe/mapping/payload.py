@@ -328,13 +328,14 @@ def _text(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Payload
         if any(kind is not str and issubclass(kind, str) for kind in kinds):
             return _checked(series, key, PayloadKind.TEXT, drop, bad)  # enum members, say
         try:
-            Texts.of(cells[span])
+            Texts.of(cells[span], pd.isna(cells[span]))
         except UnicodeEncodeError:
             _check_cells(cells[span].tolist(), span.start, _named(series.name), bad)
 
     def read(rows: Rows) -> tuple[Texts, NDArray[np.bool_]]:
         part = cells[rows]
-        return Texts.of(part), np.asarray(pd.isna(part))
+        missing = pd.isna(part)
+        return Texts.of(part, missing), missing
 
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
