@@ -56,7 +56,7 @@ def _objects(*cells: Any) -> pd.Series[Any]:
     column = np.empty(len(cells), dtype=object)
     for at, cell in enumerate(cells):
         column[at] = cell
-    return pd.Series(column, index=LABELS[: len(cells)])
+    return pd.Series(column, index=LABELS[: len(cells)], dtype=object)  # pandas makes str of text
 
 
 @pytest.mark.parametrize(
@@ -281,6 +281,17 @@ class Text(enum.StrEnum):
     A = "a"
 
 
+class Code(enum.StrEnum):
+    """Text by type, numbers by value."""
+
+    A = "a", 5
+
+    def __new__(cls, text: str, value: int) -> Code:
+        member = str.__new__(cls, text)
+        member._value_ = value
+        return member
+
+
 def test_objects_become_json() -> None:
     """Objects in one column each take the form that the table gives them."""
     cells = _objects(Colour.RED, uuid.UUID(int=1), (1, np.float32(0.5), pd.NA))
@@ -290,6 +301,7 @@ def test_objects_become_json() -> None:
         "09:00:00",
         None,
     ]
+    assert _column(_objects(Code.A, "b", None)) == [5, "b", None]
     assert [type(value) for value in _column(_objects(Text.A, Text.A, None))] == [
         str,
         str,

@@ -222,7 +222,7 @@ def resolve_column(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -
         return _arrow_times(arrow, key, drop)
     if _is_text(series):
         return _text(series, key, drop, bad)
-    return _checked(series, key, PayloadKind.ANY, drop, bad)
+    return _checked(series, key, drop, bad)
 
 
 def _named(name: Hashable) -> str:
@@ -326,7 +326,8 @@ def _text(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Payload
     for span in spans(len(cells)):
         kinds = set(map(type, cells[span]))
         if any(kind is not str and issubclass(kind, str) for kind in kinds):
-            return _checked(series, key, PayloadKind.TEXT, drop, bad)  # enum members, say
+            # Enum members, say, whose values need not be text.
+            return _checked(series, key, drop, bad)
         try:
             Texts.of(cells[span], pd.isna(cells[span]))
         except UnicodeEncodeError:
@@ -375,19 +376,17 @@ def _with_dicts(value: Any, type_: Any) -> Any:
     return [_with_dicts(item, type_.value_type) for item in value]
 
 
-def _checked(
-    series: pd.Series[Any], key: str, kind: PayloadKind, drop: bool, bad: BadRows
-) -> PayloadColumn:
+def _checked(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
     """Read a column cell by cell, each through the conversion table."""
     for span in spans(len(series)):
         _check_cells(_cells(series, span), span.start, _named(series.name), bad)
 
-    def read(rows: Rows) -> tuple[Any, NDArray[np.bool_]]:
+    def read(rows: Rows) -> tuple[list[Any], NDArray[np.bool_]]:
         values = [convert(cell) for cell in _cells(series, rows)]
         missing = np.fromiter((value is None for value in values), np.bool_, row_count(rows))
-        return Texts.of(values) if kind is PayloadKind.TEXT else values, missing
+        return values, missing
 
-    return ConvertedColumn(key, kind, read, drop)
+    return ConvertedColumn(key, PayloadKind.ANY, read, drop)
 
 
 def _check_cells(cells: list[Any], start: int, name: str, bad: BadRows) -> None:
