@@ -107,6 +107,16 @@ def test_arrays_of_times_are_written_as_timestamps_are(
     assert rfc3339_texts(times).tolist() == [rfc3339(time) for time in pd.DatetimeIndex(times)]
 
 
+def test_the_ends_of_nanoseconds() -> None:
+    """The earliest and the latest time that pandas has, as people write for "always", are right."""
+    times = [pd.Timestamp.min, pd.Timestamp.min + pd.Timedelta(999, "ms"), pd.Timestamp.max]
+    assert rfc3339_texts(pd.DatetimeIndex(times).to_numpy()).tolist() == [
+        "1677-09-21T00:12:43.145224193Z",
+        "1677-09-21T00:12:44.144224193Z",
+        "2262-04-11T23:47:16.854775807Z",
+    ]
+
+
 @given(UNITS, st.integers(INT64_MIN + 10**10, INT64_MAX - 10**10))  # where numpy reads text
 def test_the_calendar_has_years_1_to_9999(unit: str, count: int) -> None:
     """A time outside of RFC 3339's years is no text, all others are read back as they were."""

@@ -18,7 +18,7 @@ CHUNK = 4096
 """Rows that a whole-frame check looks at together."""
 
 CHUNK_NUMBERS = 1 << 19
-"""Numbers that it converts together, 6 MB of float32, so that a check of millions of rows, or of
+"""Numbers that it converts together, 2 MB of float32, so that a check of millions of rows, or of
 very long ones, needs no more memory than a batch."""
 
 NUMBER_KINDS = "fiu"
