@@ -115,6 +115,8 @@ def test_the_ends_of_nanoseconds() -> None:
         "1677-09-21T00:12:44.144224193Z",
         "2262-04-11T23:47:16.854775807Z",
     ]
+    with pytest.raises(Unconvertible, match="the time 1970-01-01T00:00"):
+        convert(np.datetime64(1, "as"))  # of which a second is too many for numpy
 
 
 @given(UNITS, st.integers(INT64_MIN + 10**10, INT64_MAX - 10**10))  # where numpy reads text

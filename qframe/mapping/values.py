@@ -286,7 +286,10 @@ def rfc3339(value: dt.datetime) -> str:
 
 
 def _datetime64(value: np.datetime64) -> str:
-    (text,) = rfc3339_texts(np.array([value])).tolist()
+    try:
+        (text,) = rfc3339_texts(np.array([value])).tolist()
+    except OverflowError:  # more seconds than 64 bits can say, or a unit of attoseconds
+        text = ""
     if not text:
         raise Unconvertible(f"the time {value}, outside of the calendar", YEAR_REMEDY)
     return text
@@ -306,10 +309,27 @@ def time_texts(nanoseconds: NDArray[np.int64]) -> Texts:
 
 def outside_calendar(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> NDArray[np.bool_]:
     """Tell which times are outside of the years 1 to 9999; NaT is not."""
-    seconds = values.astype("datetime64[s]")
-    return (seconds < np.datetime64("0001-01-01T00:00:00")) | (
-        seconds > np.datetime64("9999-12-31T23:59:59")
-    )
+    seconds, _ = _since_1970(values)
+    return (seconds < _FIRST) | (seconds > _LAST)
+
+
+_FIRST = int(np.datetime64("0001-01-01", "s").astype(np.int64))
+_LAST = int(np.datetime64("9999-12-31T23:59:59", "s").astype(np.int64))
+
+
+def _since_1970(
+    values: np.ndarray[Any, np.dtype[np.datetime64]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split times into seconds and nanoseconds, both 0 for NaT.
+
+    Not with `astype`, which wraps around in the first second that nanoseconds can say, and from
+    numpy 2.5 on raises OverflowError.
+    """
+    # Differences are taken in the finer unit of the two, so they are exact.
+    elapsed = values - np.datetime64(0, "s")
+    elapsed[np.isnat(values)] = 0
+    seconds, fractions = np.divmod(elapsed, np.timedelta64(1, "s"))
+    return seconds, fractions.astype("timedelta64[ns]").astype(np.int64)
 
 
 def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> Texts:
@@ -332,12 +352,10 @@ def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> Texts:
     """
     import pyarrow as pa
 
-    absent = np.isnat(values) | outside_calendar(values)
-    # Differences are taken in the finer unit of the two, so they are exact. As `astype` finds the
-    # seconds, it wraps around in the first second that nanoseconds can say.
-    elapsed = np.where(absent, np.timedelta64(0, "s"), values - np.datetime64(0, "s"))
-    seconds, fractions = np.divmod(elapsed, np.timedelta64(1, "s"))
-    nanoseconds = fractions.astype("timedelta64[ns]").astype(np.int64)
+    seconds, nanoseconds = _since_1970(values)
+    absent = np.isnat(values) | (seconds < _FIRST) | (seconds > _LAST)
+    seconds[absent] = 0
+    nanoseconds[absent] = 0
     digits = 9 if nanoseconds.any() else 0
     table = np.empty((len(values), 21 + digits), dtype=np.uint8)
     # Arrow writes "2024-05-01 12:00:00" in 0.04 µs, numpy's own datetime_as_string in 0.17.
