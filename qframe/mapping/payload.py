@@ -209,7 +209,7 @@ def resolve_column(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -
         for span in spans(len(series)):
             values, _ = read(span)
             infinite = np.flatnonzero(np.isinf(values)) + span.start
-            texts = map(str, series.take(infinite).tolist())
+            texts = map(str, series.array[infinite].tolist())  # `take` knows no big-endian floats
             bad.add_all(infinite.tolist(), _named(name), texts, INF_REMEDY)
         return ConvertedColumn(key, PayloadKind.FLOAT, read, drop)
     if _is_datetime(dtype):
