@@ -18,10 +18,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from qframe.encoding import json_payload
 from qframe.encoding.base import Measure, json_widths
-from qframe.encoding.json_payload import ESCAPED, encode_payload
 from qframe.errors import InputError
-from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, Texts, VectorBlock
+from qframe.points import DenseBlock, MultiBlock, PointBlock, SparseBlock, VectorBlock
 
 if TYPE_CHECKING:
     from qframe.write import WriteOptions
@@ -121,7 +121,7 @@ def _columnar(block: PointBlock) -> dict[str, Any]:
     vectors = named[""] if _is_unnamed(block) else named
     batch: dict[str, Any] = {"ids": block.ids.tolist(), "vectors": vectors}
     if _has_payload(block):
-        payload = encode_payload(block.payload, dumps) if block.payload else None
+        payload = json_payload.encode_payload(block.payload, dumps) if block.payload else None
         batch["payloads"] = block.payloads() if payload is None else orjson.Fragment(payload)
     return {"batch": batch}
 
@@ -214,12 +214,6 @@ def _text_width(text: str) -> int:
     return int(json_widths([text])[0])
 
 
-def _texts_width(texts: Texts) -> NDArray[np.int64]:
-    more = np.zeros(len(texts.data) + 1, dtype=np.int64)
-    np.cumsum(ESCAPED[texts.data], out=more[1:])
-    return np.diff(more[texts.offsets] + texts.offsets) + len('""')
-
-
 MEASURE = Measure(
     # {"id":"123e4567-e89b-12d3-a456-426614174000","vector":{},"payload":{}},
     point=72,
@@ -232,7 +226,7 @@ MEASURE = Measure(
     # :-1.1802446479676076e+308,
     cell=26,
     text=_text_width,
-    texts=_texts_width,
+    texts=json_payload.widths,
     values=json_widths,
 )
 """Upper bounds of the points in this encoding; `ENVELOPE` goes on top, once a body."""

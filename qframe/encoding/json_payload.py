@@ -17,10 +17,25 @@ from numpy.typing import NDArray
 from qframe.encoding.pieces import NOTHING, Piece, body
 from qframe.points import PayloadBlock, PayloadKind, Texts
 
-ESCAPED = np.zeros(256, dtype=np.uint8)
-ESCAPED[:32] = len(r"\u0000") - 1
-ESCAPED[[ord(character) for character in '\b\t\n\f\r"\\']] = 1
+_ESCAPED = np.zeros(256, dtype=np.uint8)
+_ESCAPED[:32] = len(r"\u0000") - 1
+_ESCAPED[[ord(character) for character in '\b\t\n\f\r"\\']] = 1
 """How many bytes more than one each byte of UTF-8 takes within a JSON string."""
+
+
+def widths(texts: Texts) -> NDArray[np.int64]:
+    """Count the bytes of each text as a JSON string."""
+    lengths = texts.lengths + len('""')
+    if not _need_escapes(texts):
+        return lengths
+    more = np.zeros(len(texts.data) + 1, dtype=np.int64)
+    np.cumsum(_ESCAPED[texts.data], out=more[1:])
+    return lengths + np.diff(more[texts.offsets])
+
+
+def _need_escapes(texts: Texts) -> bool:
+    data = texts.data  # three looks take a fifth of the time of one through the table
+    return bool((data < 32).any() or (data == ord('"')).any() or (data == ord("\\")).any())
 
 
 def encode_payload(columns: Sequence[PayloadBlock], dumps: Callable[[Any], bytes]) -> bytes | None:
@@ -65,7 +80,7 @@ def _present(column: PayloadBlock, dumps: Callable[[Any], bytes]) -> list[Piece]
     """Write the cells of one key, missing ones as they come."""
     values = column.values
     if isinstance(values, Texts):
-        if ESCAPED[values.data].any():
+        if _need_escapes(values):
             return [Piece.each(map(dumps, values.tolist()))]
         quote = Piece.constant(b'"')
         return [quote, Piece.cut(values.data, values.lengths), quote]

@@ -291,26 +291,16 @@ def _vector(tags: Sequence[bytes], vectors: VectorBlock) -> list[Piece]:
 # ---- How wide a point may become ----
 
 
-_BOUNDS = 2 ** (7 * np.arange(1, 9))
-"""The smallest lengths that take 2, 3, … 9 bytes."""
-
-
-def _room(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Bound the bytes of strings that come once more as the lengths of what holds them.
-
-    A length takes one byte for every seven bits, and the length of a sum no more bytes than those
-    of its terms together. So each string answers for its own share of the lengths around it: its
-    own, that of the value and that of the map entry.
-    """
-    return sizes + 3 * (np.searchsorted(_BOUNDS, sizes, side="right") + 1)
+_LENGTHS = 15
+"""Bytes of the three lengths around a text, 5 each: its own, that of its value and of its entry."""
 
 
 def _text_width(text: str) -> int:
-    return int(_room(np.array(len(text.encode(errors="surrogatepass")))))
+    return len(text.encode(errors="surrogatepass")) + _LENGTHS
 
 
 def _texts_width(texts: Texts) -> NDArray[np.int64]:
-    return _room(texts.lengths)
+    return texts.lengths + _LENGTHS
 
 
 def _values_width(values: Iterable[Any]) -> NDArray[np.int64]:
