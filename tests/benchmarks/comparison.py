@@ -11,26 +11,10 @@ from tests.benchmarks.bodies import Encoding, ready_made
 from tests.benchmarks.clients import OURS, PEER, Case, ours, peer
 from tests.benchmarks.contestant import Client, Contestant
 from tests.benchmarks.discard import Tally, discarding_server
+from tests.benchmarks.spread import Spread
 from tests.benchmarks.usage import Usage
 
 READY = "ready-made bytes"
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """The median of some measurements, and the least and the greatest of them."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        return cls(statistics.median(values), min(values), max(values))
-
-    def times(self, factor: float) -> Spread:
-        """Return the same in another unit."""
-        return Spread(self.median * factor, self.low * factor, self.high * factor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from tests.benchmarks.clients import OURS, PEER, said
-from tests.benchmarks.comparison import Comparison, Runs, Spread
+from tests.benchmarks.comparison import Comparison, Runs
 from tests.benchmarks.goals import NAMES, Goal, goals
+from tests.benchmarks.spread import Spread, spread, table
 from tests.benchmarks.suite import Results
 
 CASE = ("transport", "dims", "columns", "workers", "batch")
@@ -227,23 +228,3 @@ def _steps(each: Comparison) -> str:
 
 def _busy(each: Comparison) -> str:
     return ", ".join(f"{100 * runs.server_busy:.0f}" for runs in (each.ours, each.peer, each.limit))
-
-
-def spread(values: Spread, digits: int, unit: str = "") -> str:
-    """Write a median, and where several were measured the least and the greatest.
-
-    Examples
-    --------
-    >>> spread(Spread(6.04, 5.9, 6.31), 1, unit="x")
-    '6.0x (5.9-6.3)'
-    """
-    median, low, high = (
-        f"{value:,.{digits}f}" for value in (values.median, values.low, values.high)
-    )
-    return f"{median}{unit}" + ("" if low == high else f" ({low}-{high})")
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -13,8 +13,9 @@ from tests.benchmarks.further import FURTHER, Further
 from tests.benchmarks.line import measure_line
 from tests.benchmarks.machine import Machine, this_machine, versions
 from tests.benchmarks.memory import Peak, measure_peaks
+from tests.benchmarks.spread import Spread
 
-SECONDS = 0.8
+SECONDS = 2.5
 """How long the peer is to take for one upload by one worker, about."""
 
 POINT_US = {"grpc": (12, 0.017), "rest": (15, 0.11)}
@@ -23,9 +24,9 @@ POINT_US = {"grpc": (12, 0.017), "rest": (15, 0.11)}
 COLUMN_US = 2
 """What a column of payload costs it."""
 
-SEVERAL = 5
+SEVERAL = 2
 """How many times more rows for several workers, as the peer takes one to two seconds to start its
-processes: about half of its time then. The report has the ratio without it too."""
+processes: a third of its time then. The report has the ratio without it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Results:
     line: list[Runs] = field(default_factory=list)
     further: list[Further] = field(default_factory=list)
 
-    def figure(self, name: str) -> float | None:
+    def figure(self, name: str) -> Spread | None:
         """Return a figure of another benchmark, if it was measured."""
         found = (each.figures[name] for each in self.further if name in each.figures)
         return next(found, None)

@@ -18,7 +18,7 @@ from tests.benchmarks import clients
 from tests.benchmarks.__main__ import RESULTS, read_arguments
 from tests.benchmarks.bodies import Encoding
 from tests.benchmarks.clients import Case, Upload, Urls
-from tests.benchmarks.comparison import Comparison, Runs, Spread, compare
+from tests.benchmarks.comparison import Comparison, Runs, compare
 from tests.benchmarks.contestant import Watched
 from tests.benchmarks.frames import make_frame
 from tests.benchmarks.further import EMBEDDED, IMPORT, Further
@@ -26,6 +26,7 @@ from tests.benchmarks.goals import goals
 from tests.benchmarks.machine import this_machine, versions
 from tests.benchmarks.memory import Peak
 from tests.benchmarks.report import to_markdown
+from tests.benchmarks.spread import Spread
 from tests.benchmarks.suite import FULL, Profile, Results, run
 from tests.benchmarks.usage import Usage, measure
 
@@ -160,7 +161,10 @@ def test_goals_are_judged_by_the_figures() -> None:
             peak("qframe", case(rows=10**6, transport="rest"), 100 * 10**6),
             peak("qdrant-client", case(rows=10**5), 2 * 10**9),
         ],
-        further=[Further("Embedded", "", {EMBEDDED: 30.0}), Further("Start", "", {IMPORT: 50.0})],
+        further=[
+            Further("Embedded", "", {EMBEDDED: Spread.of([30.0])}),
+            Further("Start", "", {IMPORT: Spread.of([50.0])}),
+        ],
     )
     judged = {goal.subject: goal for goal in goals(found)}
     assert {subject: goal.reached for subject, goal in judged.items()} == {
