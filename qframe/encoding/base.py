@@ -85,8 +85,8 @@ class Measure:
 def json_widths(values: Iterable[Any], overhead: int = 0) -> NDArray[np.int64]:
     """Bound the bytes of JSON-like values by their JSON.
 
-    To write JSON is the quickest look at what a value holds: 0.3 µs for a dict of two, where
-    encoding it for gRPC takes 4.
+    To write JSON is the quickest look at what a value holds: 0.4 µs for a dict of two, where
+    encoding it for gRPC takes 1.7.
 
     Parameters
     ----------

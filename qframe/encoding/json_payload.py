@@ -1,7 +1,7 @@
 """Payload columns to JSON objects, without a dict a point.
 
-1,000 points with a text, an integer, a float and a category take 0.3 µs each; as dicts through
-orjson 1.3.
+1,000 points with a text, an integer, a float and a category take 0.4 µs each; as dicts through
+orjson 0.65.
 """
 
 from __future__ import annotations

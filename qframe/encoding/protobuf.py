@@ -5,7 +5,7 @@ options of the write are encoded once an upload with the protobuf library, and t
 behind them without it: each column becomes one piece of bytes a point, then all pieces are joined,
 point by point. Field numbers are those of proto/qframe_wire.proto.
 
-A point of 384 numbers and four payload columns takes 0.4 µs, in batches of 1,000.
+A point of 384 numbers takes 0.4 µs, and 0.8 with four payload columns, in batches of 1,000.
 """
 
 from __future__ import annotations

@@ -136,8 +136,8 @@ class WideColumn(DenseColumn):
 def _side_by_side(columns: Sequence[Any]) -> NDArray[Any] | None:
     """Return columns as a view of the one array that they are of, as pandas keeps like columns.
 
-    A view has no price a column. Reading 384 of them one by one takes 2 µs a row, and 4 where each
-    is strided.
+    A view has no price a column. Where the 384 numbers of a row lie side by side, reading column by
+    column takes 1.8 µs a row; where the numbers of a column do, 1.5 with a view and without.
     """
     first = columns[0]
     if not all(isinstance(column, np.ndarray) for column in columns) or first.base is None:
