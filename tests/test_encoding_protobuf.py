@@ -462,6 +462,15 @@ def test_lengths_around_the_steps_of_a_varint(length: int) -> None:
         assert len(encode_points(block)) <= widths(block).sum()
 
 
+def test_numpys_default_integer_may_be_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it has 32 bits, as with numpy 1 on Windows, a request is the same."""
+    block = PointBlock(numbered(3), {"": DenseBlock(np.ones((3, 4), dtype=np.float32))})
+    wanted = encode_points(block)
+    arange = np.arange
+    monkeypatch.setattr(np, "arange", lambda *args, dtype=np.int32: arange(*args, dtype=dtype))
+    assert encode_points(block) == wanted
+
+
 @pytest.mark.parametrize("size", [64, 384, 1536])
 @pytest.mark.parametrize("names", [[""], ["text", "image"]])
 def test_measure_is_not_absurdly_wide(size: int, names: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ class Piece:
         size = table.nbytes // max(1, len(table))
         if size >= APART:
             return cls(list(table), size)
-        return cls(_binary(table, size * np.arange(len(table) + 1)), size)
+        return cls(_binary(table, size * np.arange(len(table) + 1, dtype=np.int64)), size)
 
     @classmethod
     def of_size(cls, sizes: Sizes, make: Callable[[int], bytes]) -> Piece:

@@ -368,5 +368,5 @@ def rfc3339_texts(values: np.ndarray[Any, np.dtype[np.datetime64]]) -> Texts:
     lengths = np.where(nanoseconds == 0, 20, np.where(nanoseconds % 1000 == 0, 27, 30))
     table[np.arange(len(values)), lengths - 1] = ord("Z")
     lengths[absent] = 0
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)], dtype=np.int64)
     return Texts(table[np.arange(table.shape[1]) < lengths[:, None]], offsets)
