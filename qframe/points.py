@@ -275,6 +275,7 @@ class Texts:
         """Return the texts at these positions; -1 is the last one."""
         import pyarrow as pa
 
+        at = at.astype(np.int64, copy=False)  # codes of 8 bits cannot count more than 127 texts
         indices = np.where(at < 0, at + len(self), at)
         return Texts.of_arrow(self.to_arrow(pa.large_string()).take(pa.array(indices)))
 

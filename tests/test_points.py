@@ -92,6 +92,12 @@ def test_texts_of_a_part_of_an_arrow_array(texts: list[str | None], start: int, 
         assert taken.take(at).tolist() == [taken.tolist()[position] for position in at.tolist()]
 
 
+def test_texts_are_taken_by_positions_of_any_width() -> None:
+    """Positions of 8 bits find their texts where there are more than 127."""
+    texts = Texts.of(str(number) for number in range(200))
+    assert texts.take(np.array([-1, 0, 127], dtype=np.int8)).tolist() == ["199", "0", "127"]
+
+
 def test_texts_of_cells_know_what_is_missing() -> None:
     """None, NaN, NaT and NA have no text; half of a surrogate pair is an error."""
     cells = np.array(["a", None, np.nan, pd.NaT, pd.NA, "ø"], dtype=object)
