@@ -277,20 +277,18 @@ class Texts:
 
         at = at.astype(np.int64, copy=False)  # codes of 8 bits cannot count more than 127 texts
         indices = np.where(at < 0, at + len(self), at)
-        return Texts.of_arrow(self.to_arrow(pa.large_string()).take(pa.array(indices)))
+        return Texts.of_arrow(self.to_arrow().take(pa.array(indices)))
 
-    def to_arrow(self, kind: Any) -> Any:
-        """Return a pyarrow.Array of this type, large_string or large_binary, that is a view."""
+    def to_arrow(self) -> Any:
+        """Return a pyarrow.LargeStringArray that is a view."""
         import pyarrow as pa
 
         buffers = [None, pa.py_buffer(self.offsets), pa.py_buffer(self.data)]
-        return pa.Array.from_buffers(kind, len(self), buffers)
+        return pa.Array.from_buffers(pa.large_string(), len(self), buffers)
 
     def tolist(self) -> list[str]:
         """Return Python's str."""
-        import pyarrow as pa
-
-        texts: list[str] = self.to_arrow(pa.large_string()).to_pylist()
+        texts: list[str] = self.to_arrow().to_pylist()
         return texts
 
 
