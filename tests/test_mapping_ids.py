@@ -445,7 +445,10 @@ def test_arrow_uuids_are_ids() -> None:
     if not hasattr(pa, "uuid"):
         pytest.skip("this pyarrow has no UUIDs")
     uuids = pa.array([U[0].bytes, U[1].bytes], pa.uuid())
-    cells = pd.Series(uuids, dtype=pd.ArrowDtype(uuids.type))
+    try:
+        cells = pd.Series(uuids, dtype=pd.ArrowDtype(uuids.type))
+    except NotImplementedError:
+        pytest.skip("this pandas has no UUIDs")
     assert _ids(_frame(cells)) == [str(U[0]), str(U[1])]
     assert _keyed(cells) == _keyed(np.array(U[:2], dtype=object))
 
