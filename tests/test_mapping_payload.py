@@ -451,3 +451,19 @@ def test_the_way_to_text_works(cells: Any) -> None:
     missing = frame["c"].isna().tolist()
     frame["c"] = frame["c"].astype("string")
     assert [payload["c"] is None for payload in _payloads(frame)] == missing
+
+
+def test_texts_and_arrays_that_a_frame_gets_later() -> None:
+    """What was checked is what is sent, also where cells are exchanged in between."""
+    texts = np.array(["a", "b", "c"], dtype=object)
+    arrays = np.empty(3, dtype=object)
+    for at in range(3):
+        arrays[at] = np.full(3, at, np.float32)
+    frame = pd.DataFrame({"c": pd.Series(texts, dtype=object, copy=False)}, copy=False)
+    vectors = pd.Series(arrays, copy=False)
+    assert np.shares_memory(frame["c"].to_numpy(), texts)
+    points = resolve(frame, vectors=vectors, ids=np.arange(3)).points
+    texts[1], arrays[1] = b"other", np.ones(2)
+    block = points.block(slice(0, 3))
+    assert [payload["c"] for payload in block.payloads()] == ["a", "b", "c"]
+    assert block.vectors[""].values.tolist() == [[0] * 3, [1] * 3, [2] * 3]

@@ -322,7 +322,8 @@ def _arrow_times(array: Any, key: str, drop: bool) -> PayloadColumn:
 
 def _text(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
     """Read a column of str and missing cells, looked at many at a time."""
-    cells = series.to_numpy(dtype=object)
+    # References of our own, 8 bytes a row: a frame may get other texts while it is sent.
+    cells = series.to_numpy(dtype=object, copy=True)
     for span in spans(len(cells)):
         kinds = set(map(type, cells[span]))
         if any(kind is not str and issubclass(kind, str) for kind in kinds):
