@@ -27,8 +27,9 @@ from qframe.transports.filelock import FileLock, LockHeld, key_of
 from qframe.transports.shard_files import ShardFiles, translated
 
 FLUSH_EVERY = 50_000
-"""Points after which the log is flushed: until then it grows by 1.9 kB a point at 384 dims, and a
-flush then takes 0.08 s."""
+"""Points after which the log is flushed: until then it grows by 1.9 kB a point at 384 dims. A flush
+then takes 0.13 to 0.22 s, as much a point as with 100,000 or 200,000, and a third of what it would
+be every 10,000."""
 
 CHUNK = 100
 """Points in one call of the engine, which holds the interpreter's lock meanwhile: 100 at 384 dims
