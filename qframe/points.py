@@ -365,15 +365,14 @@ class PointBlock:
         """Return one payload dict a point."""
         if self.documents is not None:
             return self.documents
-        if not self.payload:
-            return [{} for _ in range(len(self))]
-        keys = [column.key for column in self.payload]
-        rows = zip(*(column.tolist() for column in self.payload), strict=True)
-        payloads = [dict(zip(keys, row, strict=True)) for row in rows]
+        payloads: list[dict[str, Any]] = [{} for _ in range(len(self))]
         for column in self.payload:
+            key = column.key
+            for payload, value in zip(payloads, column.tolist(), strict=True):
+                payload[key] = value
             if column.drop and column.missing is not None:
                 for at in np.flatnonzero(column.missing).tolist():
-                    del payloads[at][column.key]
+                    del payloads[at][key]
         return payloads
 
 

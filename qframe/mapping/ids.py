@@ -345,7 +345,7 @@ def _numbers(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
         negative = np.flatnonzero(signed < 0)
         found = (f"{number} is negative" for number in signed[negative].tolist())
         bad.add_all(negative.tolist(), noun, found, REMEDY)
-        return Ids(numbers=signed.astype(np.uint64))
+        return Ids(numbers=signed.view(np.uint64))  # what is negative was noted
     return Ids(numbers=filled.to_numpy(dtype=np.uint64))
 
 
@@ -475,6 +475,8 @@ def _stamped(raw: bytearray, version: int) -> NDArray[np.uint8]:
 def note_duplicates(resolved: ResolvedIds, bad: BadRows) -> None:
     """Note every row whose id an earlier row has already, of those without other findings."""
     ids = resolved.ids
+    if ids.uuids is None and ids.numbers is not None and (ids.numbers[1:] > ids.numbers[:-1]).all():
+        return  # they ascend; a table of hashes would take 40 bytes a row
     keys = pd.DataFrame()
     if ids.numbers is not None:
         keys["number"] = ids.numbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.benchmarks import cold_start, embedded
+from tests.benchmarks import cold_start, embedded, stages
+from tests.benchmarks.clients import Case
 from tests.benchmarks.frames import make_frame
 from tests.benchmarks.spread import Spread, spread, table
 
@@ -107,7 +108,26 @@ def measure_cold_start(quick: bool) -> Further:
     return Further("Cold start", text, {IMPORT: Spread(added.median, added.low, added.high)})
 
 
+def measure_stages(quick: bool) -> Further:
+    """Part the time of an upload by one worker."""
+    rows = 2_000 if quick else 20_000
+    cases = [
+        Case(transport, size, 4, 1, stages.BATCH, rows)
+        for transport in ("grpc", "rest")
+        for size in (384, 1536)
+    ]
+    text = "\n\n".join(
+        [
+            "The least of 5 runs each, by `python -m tests.benchmarks.stages`. What the library "
+            "below takes for its share alone, nothing can save.",
+            *(stages.to_table(case, stages.measure_stages(case)) for case in cases),
+        ]
+    )
+    return Further("Stage by stage", text)
+
+
 FURTHER: dict[str, Callable[[bool], Further]] = {
+    "stages": measure_stages,
     "embedded": measure_embedded,
     "cold-start": measure_cold_start,
 }

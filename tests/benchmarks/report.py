@@ -37,9 +37,9 @@ def _parts(results: Results) -> Iterator[str]:
     )
     yield "## Goals"
     yield (
-        "Against qdrant-client with 4 columns of payload and 1 worker, at the batch size that is "
-        "the worst for qframe of those measured: 1,000 for both, or each one's default. The tables "
-        "below have all cases."
+        "Against qdrant-client with 4 columns of payload and 1 worker, in batches of 1,000 for "
+        "both, and in each one's default, which is 1,000 here and 64 there. The tables below have "
+        "all cases."
     )
     yield table(("goal", "wanted", "measured", "where", ""), map(_goal, goals(results)))
     if results.comparisons:

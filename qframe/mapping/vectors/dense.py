@@ -239,13 +239,17 @@ def stack(cells: NDArray[np.object_], size: int) -> NDArray[np.float32]:
 def _joined(rows: Sequence[Any], size: int) -> NDArray[np.float32]:
     """Stack contiguous float32 arrays of one size.
 
-    At 384 numbers, 0.06 µs a row; np.concatenate takes 0.14, np.stack 0.4.
+    At 384 numbers, `bytes.join` takes 0.06 µs a row, np.concatenate 0.14, np.stack 0.4; at 1,536 it
+    is 0.25, 0.5 and 0.9. But numpy keeps 58 bytes for each array that was once asked for its bytes,
+    as long as the array lives: a million of them were more than all else that an upload needs.
 
     Raises
     ------
     TypeError
-        Where there are gaps between an array's numbers: then it is no bytes.
+        Where there are gaps between the numbers of a long array: then it is no bytes.
     """
+    if size < APART:
+        return np.concatenate(rows).reshape(-1, size)
     return np.frombuffer(b"".join(rows), np.float32).reshape(-1, size)
 
 
