@@ -41,7 +41,12 @@ def _parts(results: Results) -> Iterator[str]:
         "both, and in each one's default, which is 1,000 here and 64 there. The tables below have "
         "all cases."
     )
-    yield table(("goal", "wanted", "measured", "where", ""), map(_goal, goals(results)))
+    held = goals(results)
+    yield table(("goal", "wanted", "measured", "where", ""), map(_goal, held))
+    bounds = dict.fromkeys(goal.bound for goal in held if goal.reached is False and goal.bound)
+    if bounds:
+        yield "What bounds those that are not reached:"
+        yield "\n".join(f"- {bound}" for bound in bounds)
     if results.comparisons:
         yield from _clients(results)
     if results.peaks:

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from tests.benchmarks.clients import Case, Urls, ours
 from tests.benchmarks.discard import discarding_server
 from tests.benchmarks.frames import make_frame
 from tests.benchmarks.spread import table
-from tests.benchmarks.usage import in_fresh_process, measure
+from tests.benchmarks.usage import measure
 
 BATCH = 1000
 
@@ -30,8 +32,9 @@ Stage = tuple[str, float]
 
 def measure_stages(case: Case, repeat: int = 5) -> list[Stage]:
     """Measure all stages of one case, in a process of their own."""
-    with discarding_server(case.size) as server:
-        return in_fresh_process(_measure, dict(server.urls), case, repeat)
+    fresh = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    with discarding_server(case.size) as server, fresh as pool:
+        return pool.submit(_measure, dict(server.urls), case, repeat).result()
 
 
 def _measure(urls: Urls, case: Case, repeat: int) -> list[Stage]:
