@@ -9,8 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import scipy.sparse as sp
+from qdrant_client.grpc import UpsertPoints
 
 from qframe import BadRowsError, InputError, SchemaMismatch
+from qframe.encoding.protobuf import encode_points
 from qframe.mapping import resolve
 from qframe.points import DenseBlock, MultiBlock, SparseBlock, VectorKind
 from qframe.schema import CollectionInfo, VectorSchema
@@ -715,3 +717,23 @@ def test_long_arrays_in_cells_are_not_copied() -> None:
         values = _block(_cells(cells)).values
         assert values.dtype == np.float32
         assert (values == np.stack(arrays)).all()
+
+
+@pytest.mark.parametrize("size", [3, 1500])
+@pytest.mark.parametrize("kind", ["arrays", "doubles", "lists", "arrow"])
+def test_rows_among_which_none_has_the_vector(size: int, kind: str) -> None:
+    """A batch of points that all lack a named vector has none of it, whatever the others have."""
+    arrays = [np.full(size, at, dtype=np.float32) for at in range(2)]
+    double = [array.astype(float) for array in arrays]
+    rows = {"arrays": arrays, "doubles": double}.get(kind, [row.tolist() for row in arrays])
+    frame = _cells([*rows, None, None])
+    if kind == "arrow":
+        frame["v"] = frame["v"].astype(LIST)
+    points = _resolve(frame, {"text": "v"}).points
+    for selected, present in ((slice(2, 4), [False] * 2), (slice(1, 3), [True, False])):
+        block = points.block(selected).vectors["text"]
+        assert block.values.shape == (sum(present), size)
+        assert block.values.dtype == np.float32
+        assert block.present.tolist() == present
+        sent = UpsertPoints.FromString(encode_points(points.block(selected)))
+        assert ["text" in point.vectors.vectors.vectors for point in sent.points] == present

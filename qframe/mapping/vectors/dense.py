@@ -184,10 +184,8 @@ class ArrayColumn(DenseColumn):
         return _joined(self._cells[rows].tolist(), self.size)
 
     def vectors(self, rows: Rows) -> NDArray[np.float32] | list[NDArray[np.float32]]:
-        if self.size < APART:
-            return self.matrix(rows)
         cells: list[NDArray[np.float32]] = self._cells[rows].tolist()
-        return cells
+        return cells if self.size >= APART and cells else _joined(cells, self.size)
 
 
 class ArrowColumn(DenseColumn):
@@ -248,6 +246,8 @@ def _joined(rows: Sequence[Any], size: int) -> NDArray[np.float32]:
     TypeError
         Where there are gaps between the numbers of a long array: then it is no bytes.
     """
+    if not rows:
+        return np.empty((0, size), dtype=np.float32)
     if size < APART:
         return np.concatenate(rows).reshape(-1, size)
     return np.frombuffer(b"".join(rows), np.float32).reshape(-1, size)
