@@ -217,15 +217,25 @@ def test_a_median_stands_with_its_spread() -> None:
 
 def test_cpu_time_of_other_processes() -> None:
     """What the processes of a client use counts, whether they have ended or not."""
-    code = "import time\nwhile time.process_time() < 0.3: pass\nprint('.', flush=True)\ninput()"
+    code = (
+        "import time\ninput()\nend = time.process_time() + 0.3\n"
+        "while time.process_time() < end: pass\nprint('.', flush=True)\ninput()"
+    )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
     ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert measure(lambda: process.stdout.read(1)).cpu_s > 0.2
-        process.stdin.write(b"\n")
-    assert measure(lambda: subprocess.run([sys.executable, "-c", code], input=b"\n")).cpu_s > 0.25
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def work() -> None:
+            stdin.write(b"\n")
+            assert stdout.read(1) == b"."
+
+        assert measure(work).cpu_s > 0.25
+        stdin.write(b"\n")
+    whole = measure(lambda: subprocess.run([sys.executable, "-c", code], input=b"\n\n"))
+    assert whole.cpu_s > 0.25
 
 
 def test_the_frames() -> None:
