@@ -6,7 +6,7 @@ orjson 0.65.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from qframe.encoding.pieces import NOTHING, Piece, body
+from qframe.encoding.pieces import Piece, body, instead
 from qframe.points import PayloadBlock, PayloadKind, Texts
 
 _ESCAPED = np.zeros(256, dtype=np.uint8)
@@ -65,15 +65,11 @@ def encode_payload(columns: Sequence[PayloadBlock], dumps: Callable[[Any], bytes
     return b"".join((memoryview(written)[:-1], b"]"))
 
 
-def _values(column: PayloadBlock, dumps: Callable[[Any], bytes]) -> Iterator[Piece]:
+def _values(column: PayloadBlock, dumps: Callable[[Any], bytes]) -> Iterable[Piece]:
     parts = _present(column, dumps)
     if column.missing is None:
-        yield from parts
-        return
-    instead = Piece.constant(b"null")
-    for part in parts:
-        yield instead.where(column.missing, part)
-        instead = NOTHING
+        return parts
+    return instead(column.missing, Piece.constant(b"null"), parts)
 
 
 def _present(column: PayloadBlock, dumps: Callable[[Any], bytes]) -> list[Piece]:

@@ -5,7 +5,7 @@ Arrow's kernels do the work, without a Python object a value and without the int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, repeat
 from typing import Any
@@ -120,6 +120,13 @@ class Piece:
 
 
 NOTHING = Piece.constant(b"")
+
+
+def instead(mask: NDArray[np.bool_], piece: Piece, pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Give the marked points one piece in the place of all of these."""
+    for each in pieces:
+        yield piece.where(mask, each)
+        piece = NOTHING
 
 
 def total(pieces: Iterable[Piece]) -> Sizes:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qframe._wire import messages as wire
 from qframe.encoding.base import Measure, json_widths
 from qframe.encoding.filters import write_filter
-from qframe.encoding.pieces import NOTHING, Piece, body, joined, total
+from qframe.encoding.pieces import NOTHING, Piece, body, instead, joined, total
 from qframe.encoding.values import (
     UINT64,
     entry_bytes,
@@ -209,14 +209,11 @@ def _payload(block: PointBlock) -> Iterator[Piece]:
         yield Piece.each(struct_bytes(document, _PAYLOAD) for document in block.documents)
         return
     for column in block.payload:
-        parts = _cells(column)
+        parts: Iterable[Piece] = _cells(column)
         if column.missing is not None:
-            instead = NOTHING if column.drop else Piece.constant(_entry(column.key))
-            for part in parts:
-                yield instead.where(column.missing, part)
-                instead = NOTHING
-        else:
-            yield from parts
+            null = NOTHING if column.drop else Piece.constant(_entry(column.key))
+            parts = instead(column.missing, null, parts)
+        yield from parts
 
 
 def _entry(key: str, value: Any = None) -> bytes:
