@@ -33,6 +33,7 @@ from qframe.stores.edge_config import edge_config
 from qframe.transports.edge_handle import engine
 from qframe.transports.embedded import CHUNK, FLUSH_EVERY
 from tests.benchmarks.frames import make_frame
+from tests.benchmarks.spread import Spread, spread
 
 COLUMNS = ["title", "year", "rating", "genre"]
 
@@ -204,11 +205,6 @@ def _measured(points: int, fill: Callable[[Path], object]) -> Filled:
         return Filled(points, time.perf_counter() - began, time.process_time() - cpu)
 
 
-def _spread(values: Sequence[float], form: str = ",.0f") -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
-
-
 def main() -> None:
     """Measure and print medians, with the least and the greatest."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -221,12 +217,11 @@ def main() -> None:
     if options.pairs:
         found = compare(frame, options.pairs)
         print(f"{options.rows:,} x {options.size}, {options.pairs} pairs, qframe", end=" ")
-        print(f"{qframe.__version__}: embedded {_spread(found.ratios, '.1f')} times as fast")
+        print(f"{qframe.__version__}: embedded {spread(Spread.of(found.ratios), 1)} times as fast")
         for name, runs in (("embedded", found.embedded), ("local mode", found.local)):
-            speeds = _spread([run.points_per_s for run in runs])
-            print(
-                f"  {name}: {speeds} points/s, {_spread([r.cpu_us for r in runs])} us CPU a point"
-            )
+            speeds = spread(Spread.of([run.points_per_s for run in runs]), 0)
+            cost = spread(Spread.of([run.cpu_us for run in runs]), 0)
+            print(f"  {name}: {speeds} points/s, {cost} us CPU a point")
     shares = measure_shares(frame)
     print(f"CPU of a point, us: {shares.upload:.1f} in all; the engine makes it in", end=" ")
     print(f"{shares.made:.1f} and writes it in {shares.written:.1f}; {shares.ours:.1f} are left")
