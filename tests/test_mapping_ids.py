@@ -507,3 +507,13 @@ def test_only_rows_that_would_be_sent_are_duplicates() -> None:
     for ids in ("id", qframe.uuid5("id")):
         mapped = _resolve(frame, ids, bad_rows="skip")
         assert [finding["position"] for finding in mapped.skipped] == [0, 3]
+
+
+def test_ids_that_a_frame_gets_later() -> None:
+    """The ids that were checked are those that are sent, also where a column is written to."""
+    keys = np.arange(3)
+    frame = pd.DataFrame({"id": pd.Series(keys, copy=False)}, copy=False)
+    assert np.shares_memory(frame["id"].to_numpy(), keys)
+    points = _resolve(frame, "id").points
+    keys[1] = -5
+    assert points.ids.tolist() == [0, 1, 2]

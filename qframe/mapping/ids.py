@@ -345,7 +345,7 @@ def _numbers(cells: pd.Series[Any], noun: str, bad: BadRows) -> Ids:
         negative = np.flatnonzero(signed < 0)
         found = (f"{number} is negative" for number in signed[negative].tolist())
         bad.add_all(negative.tolist(), noun, found, REMEDY)
-        return Ids(numbers=signed.view(np.uint64))  # what is negative was noted
+        return Ids(numbers=signed.astype(np.uint64))  # of our own: a frame may change meanwhile
     return Ids(numbers=filled.to_numpy(dtype=np.uint64))
 
 
