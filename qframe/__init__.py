@@ -29,15 +29,16 @@ in the direction that the data takes::
     transports/  sessions, channels and shards; foreign errors become ours here, and only here
     stores/      collections: made, described, read back
     _wire/       the messages of proto/
+    figures, markup    how numbers are written, and the HTML that is readable everywhere
     address, arguments, connection, schema, write, retry, gate, run, progress, report, errors, read,
     accessor, names, version
 
-A module imports only from those before it: version, errors, names <- arguments, address, points,
-schema, write, report, retry, gate, batches <- fingerprint, linefile, ranges <- journal <- mapping,
-encoding <- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <-
-processes <- pool, progress <- barrier, target, run, sending <- resume, read, comparison,
-failed_rows <- readback <- uploading, verification <- accessor. REST, gRPC and the embedded engine
-never meet. No module has the name of something public, which it would hide.
+A module imports only from those before it: version, errors, names <- arguments, address, figures,
+markup, points, schema, write, report, retry, gate, batches <- fingerprint, linefile, ranges <-
+journal <- mapping, encoding <- transports <- uploaders, stores <- connection <- exchange <- serving
+<- nursery <- processes <- pool, progress <- barrier, target, run, sending <- resume, read,
+comparison, failed_rows <- readback <- uploading, verification <- accessor. REST, gRPC and the
+embedded engine never meet. No module has the name of something public, which it would hide.
 """
 
 from typing import TYPE_CHECKING, Any
