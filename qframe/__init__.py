@@ -29,12 +29,15 @@ in the direction that the data takes::
     transports/  sessions, channels and shards; foreign errors become ours here, and only here
     stores/      collections: made, described, read back
     _wire/       the messages of proto/
+    showing      a report -> HTML and text; telling: what of it; causes: its errors, grouped; ways:
+                   what to type next
     figures, markup    how numbers are written, and the HTML that is readable everywhere
     address, arguments, connection, schema, write, retry, gate, run, progress, report, errors, read,
     accessor, names, version
 
 A module imports only from those before it: version, errors, names <- arguments, address, figures,
-markup, points, schema, write, report, retry, gate, batches <- fingerprint, linefile, ranges <-
+markup, points, schema, write, report, causes, ways,
+telling, showing, retry, gate, batches <- fingerprint, linefile, ranges <-
 journal <- mapping, encoding <- transports <- uploaders, stores <- connection <- exchange <- serving
 <- nursery <- processes <- pool, progress <- barrier, target, run, sending <- resume, read,
 comparison, failed_rows <- readback <- uploading, verification <- accessor. REST, gRPC and the
@@ -91,6 +94,7 @@ if TYPE_CHECKING:
     from qframe.progress import ProgressEvent
     from qframe.read import read_collection, search
     from qframe.retry import Retry
+    from qframe.showing import show
     from qframe.uploaders.base import BaseUploader
     from qframe.uploaders.embedded import EmbeddedBatchUploader
     from qframe.uploaders.grpc import GrpcBatchUploader
@@ -158,6 +162,7 @@ __all__ = [
     "geo",
     "read_collection",
     "search",
+    "show",
     "upload",
     "upload_points",
     "uuid4",

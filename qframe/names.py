@@ -24,6 +24,7 @@ HOMES = {
     "geo": "qframe.mapping.payload",
     "read_collection": "qframe.read",
     "search": "qframe.read",
+    "show": "qframe.showing",
     "upload": "qframe.uploading",
     "upload_points": "qframe.uploading",
     "uuid4": "qframe.mapping.ids",

@@ -14,7 +14,6 @@ from qframe.barrier import Doubt
 from qframe.connection import Connection
 from qframe.errors import (
     DeadlinePassed,
-    InvalidRequest,
     PointsLost,
     QframeError,
     UploadError,
@@ -22,10 +21,9 @@ from qframe.errors import (
 )
 from qframe.pool import Death
 from qframe.report import ARRIVED, BatchResult, Status, points_by_status, to_frame
+from qframe.ways import complaint, stopped
 
 log = logging.getLogger("qframe")
-
-IN_A_FILE = "; with journal='…' the same call again does, in another process too"
 
 
 @dataclasses.dataclass(slots=True)
@@ -170,10 +168,11 @@ class Run:
             "skipped": skipped,
             "barrier": None,
             **self.notes,
+            "ended": self._ended(),
         }
         report = to_frame(self.results, summary)
         if isinstance(self.cause, KeyboardInterrupt):
-            raise UploadInterrupted(self._stopped(counts), report) from None
+            raise UploadInterrupted(stopped(report), report) from None
         is_over = isinstance(self.cause, DeadlinePassed)
         if self.cause is not None and not is_over:
             nothing_sent = not any(result.attempts for result in self.results)
@@ -181,98 +180,36 @@ class Run:
                 nothing_sent and isinstance(self.cause, QframeError)
             ):
                 raise self.cause
-            raise UploadError(self._complaint(counts, self.cause), report) from self.cause
-        first = self._first_failure()
-        error = self.cause or self.blamed or self.display_error
-        if not is_over and first is not None:
-            error = first.error
+            raise UploadError(complaint(report), report) from self.cause
+        error = self.cause or self._first_failure() or self.blamed or self.display_error
         if on_error == "raise" and (error or arrived < sum(counts.values())):
-            place = None if is_over else first
-            raise UploadError(self._complaint(counts, error, place), report) from error
+            raise UploadError(complaint(report), report) from error
         return report
 
-    def _first_failure(self) -> BatchResult | None:
-        """Return the first failure by row, or the first that ended the others too."""
+    def _first_failure(self) -> QframeError | None:
+        """Return the first error by row, or the first that ended the others too."""
         failures = [
             result
             for result in self.results
             if result.error is not None and result.status not in ARRIVED
         ]
-        return min(failures, key=lambda r: (not is_fatal(r), r.start), default=None)
+        first = min(failures, key=lambda r: (not is_fatal(r), r.start), default=None)
+        return None if first is None else first.error
 
-    def _complaint(
-        self,
-        counts: dict[str, int],
-        error: BaseException | None,
-        batch: BatchResult | None = None,
-    ) -> str:
-        """Say how much did not arrive, why, and what to type next."""
-        total = sum(counts.values())
-        arrived = counts["applied"] + counts["acknowledged"]
-        found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-        if not total:
-            lead = "no point was sent to"
-        elif arrived < total:
-            lead = f"{total - arrived:,} of {total:,} points did not arrive in"
-        elif error is not None and error is self.display_error:
-            lead = f"the progress function failed, and all {total:,} points arrived in"
-        elif isinstance(error, PointsLost):
-            lead = f"the server took all {total:,} points, and did not keep all, in"
-        else:
-            lead = f"all {total:,} points that were sent arrived in"
-        note = f" ({found})" if found else ""
-        lines = [f"{lead} {self.collection!r} at {self.connection.target}{note}"]
-        if error is not None:
-            where = (
-                ""
-                if batch is None
-                else f", batch {batch.batch}, rows {batch.start} to {batch.stop}, "
-                f"{batch.attempts} attempt{'s' * (batch.attempts != 1)}"
-            )
-            lines.append(f"  first error{where}: {type(error).__name__}: {error}")
-        if arrived < total:
-            lines.append(
-                "  the error's report has a row a batch (in a notebook: sys.last_value.report); "
-                "these did not arrive: report.query(\"status not in ('applied', 'acknowledged')\")"
-            )
-            lines.append(f"  {self._way_on()}")
-        return "\n".join(lines)
-
-    def _stopped(self, counts: dict[str, int]) -> str:
-        found = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-        return (
-            f"stopped: {found or 'no'} points in {self.collection!r} at {self.connection.target}; "
-            "the error's report has a row a batch (in a notebook: sys.last_value.report)\n"
-            f"  {self._way_on()}"
-            + ("" if "journal" in self.notes or "mapping" not in self.notes else IN_A_FILE)
-        )
-
-    def _way_on(self) -> str:
-        """Say what to type next."""
-        failed = [result for result in self.results if result.status is Status.FAILED]
-        refused = [result for result in failed if isinstance(result.error, InvalidRequest)]
-        ways = []
-        if failed:
-            ways.append("df.qdrant.failed(report) gives the failed rows with their reasons")
-        if any(result.points > 1 for result in refused):
-            ways.append(
-                "good rows that could not be told from bad ones are among them, which "
-                "retry=qframe.Retry(splits=…) or a smaller batch_size finds"
-            )
-        if "mapping" not in self.notes:
-            return "; ".join(ways) or "the same call again sends everything anew"
-        journal = self.notes.get("journal")
-        if refused:
-            without = "" if journal is None else ", without journal,"
-            ways.append(
-                f"mend them in df, and the same call with resume=report{without} sends only what "
-                "is missing"
-            )
-        elif journal is not None:
-            ways.append(f"the same call again sends only what {journal} says is missing")
-        else:
-            ways.append("the same call with resume=report sends only what is missing")
-        return "; ".join(ways)
+    def _ended(self) -> dict[str, Any] | None:
+        """Return what the upload as a whole ended with, of JSON's types."""
+        cause, by = self.cause, "error"
+        if isinstance(cause, KeyboardInterrupt):
+            by = "stop"
+        elif isinstance(cause, DeadlinePassed):
+            by = "deadline"
+        elif cause is None and self.blamed is not None:
+            cause, by = self.blamed, "finding"
+        elif cause is None:
+            cause, by = self.display_error, "progress"
+        if cause is None:
+            return None
+        return {"by": by, "error_type": type(cause).__name__, "error": str(cause)}
 
 
 def is_fatal(result: BatchResult) -> bool:

@@ -167,7 +167,9 @@ def upload(
         points`` (by status), ``seconds, points_per_s, bytes, retries, throttled_s, deaths`` (of
         worker processes), ``skipped`` (rows that were set aside, with the reasons), ``resumed``
         (points of earlier runs), ``barrier`` (None, or why acknowledged points are not known to be
-        applied), ``journal, journal_error``, and ``mapping, ids_digest``, which `resume` compares.
+        applied), ``ended`` (None, or what the upload as a whole ended with: ``by`` "stop",
+        "deadline", "error", "finding" or "progress", ``error_type, error``), ``journal,
+        journal_error``, and ``mapping, ids_digest``, which `resume` compares. `show` shows it all.
 
     Raises
     ------

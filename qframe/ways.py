@@ -1,0 +1,147 @@
+"""What a report says of an upload that did not go well, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from qframe import errors
+from qframe.figures import counted
+from qframe.report import ARRIVED, Status
+
+Sentence = tuple[str, ...]
+"""Text, and what can be typed, in turn."""
+
+NOT_HERE = "status not in ('applied', 'acknowledged')"
+
+
+EARLY = ("stop", "deadline", "error")
+"""What keeps the rest of an upload from being sent, as `attrs["upload"]["ended"]["by"]` says."""
+
+
+def complaint(report: pd.DataFrame) -> str:
+    """Say how much did not arrive, why, and what to type next."""
+    report, summary = bare(report), report.attrs["upload"]
+    counts, ended = summary["points"], summary["ended"]
+    total = sum(counts.values())
+    arrived = sum(counts[status] for status in ARRIVED)
+    if not total:
+        lead = "no point was sent to"
+    elif arrived < total:
+        lead = f"{total - arrived:,} of {total:,} points did not arrive in"
+    elif ended is not None and ended["by"] == "progress":
+        lead = f"the progress function failed, and all {total:,} points arrived in"
+    elif ended is not None and ended["error_type"] == "PointsLost":
+        lead = f"the server took all {total:,} points, and did not keep all, in"
+    else:
+        lead = f"all {total:,} points that were sent arrived in"
+    found = _found(counts)
+    note = f" ({found})" if found else ""
+    lines = [f"{lead} {summary['collection']!r} at {summary['target']}{note}"]
+    is_early = ended is not None and ended["by"] in EARLY
+    first = None if is_early else first_failure(report)
+    if first is not None:
+        line = report.iloc[first]
+        where = (
+            f", batch {line['batch']}, rows {line['start']} to {line['stop']}, "
+            f"{counted(line['attempts'], 'attempt')}"
+        )
+        lines.append(f"  first error{where}: {line['error_type']}: {line['error']}")
+    elif ended is not None:
+        lines.append(f"  first error: {ended['error_type']}: {ended['error']}")
+    if arrived < total:
+        lines.append(
+            "  the error's report has a row a batch (in a notebook: sys.last_value.report); "
+            f'these did not arrive: report.query("{NOT_HERE}")'
+        )
+        lines.append(f"  {_spoken(report, summary)}")
+    return "\n".join(lines)
+
+
+def stopped(report: pd.DataFrame) -> str:
+    """Say where an upload was stopped, and what to type next."""
+    report, summary = bare(report), report.attrs["upload"]
+    return (
+        f"stopped: {_found(summary['points']) or 'no'} points in {summary['collection']!r} at "
+        f"{summary['target']}; the error's report has a row a batch (in a notebook: "
+        f"sys.last_value.report)\n  {_spoken(report, summary)}"
+    )
+
+
+def bare(report: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of a report without its summary, which pandas copies with each operation."""
+    return pd.DataFrame(report)
+
+
+def _spoken(report: pd.DataFrame, summary: Mapping[str, Any]) -> str:
+    """Say in a line what to type next."""
+    return "; ".join("".join(way) for way in ways_on(report, summary))
+
+
+def ways_on(report: pd.DataFrame, summary: Mapping[str, Any]) -> list[Sentence]:
+    """Say what to type next, after points did not arrive."""
+    is_failed = (report["status"] == Status.FAILED.value).to_numpy(dtype=bool, na_value=False)
+    kinds = report["error_type"][is_failed]
+    refused = [name for name in kinds.dropna().unique() if _is_refusal(name)]
+    is_refused = kinds.isin(refused).to_numpy(dtype=bool, na_value=False)
+    ways: list[Sentence] = []
+    if is_failed.any():
+        ways.append(("", "df.qdrant.failed(report)", " gives the failed rows with their reasons"))
+    if (report["points"][is_failed].to_numpy()[is_refused] > 1).any():
+        ways.append(
+            (
+                "good rows that could not be told from bad ones are among them, which ",
+                "retry=qframe.Retry(splits=…)",
+                " or a smaller ",
+                "batch_size",
+                " finds",
+            )
+        )
+    if "mapping" not in summary:  # a stream
+        return ways or [("the same call again sends everything anew",)]
+    journal, ended = summary.get("journal"), summary.get("ended")
+    if refused:
+        without = "" if journal is None else ", without journal,"
+        ways.append(
+            (
+                "mend them in df, and the same call with ",
+                "resume=report",
+                f"{without} sends only what is missing",
+            )
+        )
+    elif journal is not None:
+        ways.append((f"the same call again sends only what {journal} says is missing",))
+    else:
+        ways.append(("the same call with ", "resume=report", " sends only what is missing"))
+    if journal is None and ended is not None and ended["by"] == "stop":
+        ways.append(("with ", "journal='…'", " the same call again does, in another process too"))
+    return ways
+
+
+def first_failure(report: pd.DataFrame) -> int | None:
+    """Return the line of the first failure by row, or of the first that ended the others too."""
+    arrived = report["status"].isin([status.value for status in ARRIVED])
+    places = np.flatnonzero(~arrived.to_numpy() & report["error_type"].notna().to_numpy())
+    if not len(places):
+        return None
+    kinds = report["error_type"].iloc[places]
+    fatal = [name for name in kinds.unique() if getattr(_class(name), "fatal", False)]
+    order = np.lexsort((report["start"].to_numpy()[places], ~kinds.isin(fatal).to_numpy()))
+    return int(places[order[0]])
+
+
+def _found(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+
+
+def _is_refusal(name: str) -> bool:
+    return issubclass(_class(name), errors.InvalidRequest)
+
+
+def _class(name: str) -> type:
+    """Return the error that a report names; what is none of ours is any exception."""
+    found = getattr(errors, name, Exception)
+    return found if isinstance(found, type) else Exception
