@@ -32,16 +32,19 @@ in the direction that the data takes::
     showing      a report -> HTML and text; telling: what of it; causes: its errors, grouped; ways:
                    what to type next
     figures, markup    how numbers are written, and the HTML that is readable everywhere
-    address, arguments, connection, schema, write, retry, gate, run, progress, report, errors, read,
-    accessor, names, version
+    progress     what has come of an upload, and with activity, causes and pace what goes on in it
+                 at this moment; watch has it shown by a display, in a terminal or a file, or by the
+                 panel of a notebook, also while a job uploads in a thread of its own
+    address, arguments, connection, schema, write, retry, gate, run, report, errors, read, accessor,
+    names, version
 
 A module imports only from those before it: version, errors, names <- arguments, address, figures,
-markup, points, schema, write, report, causes, ways,
-telling, showing, retry, gate, batches <- fingerprint, linefile, ranges <-
-journal <- mapping, encoding <- transports <- uploaders, stores <- connection <- exchange <- serving
-<- nursery <- processes <- pool, progress <- barrier, target, run, sending <- resume, read,
-comparison, failed_rows <- readback <- uploading, verification <- accessor. REST, gRPC and the
-embedded engine never meet. No module has the name of something public, which it would hide.
+markup, points, schema, write, report, causes, ways, telling, showing, retry, gate, activity, pace,
+batches <- progress, display, panel, fingerprint, linefile, ranges <- journal <- mapping, encoding
+<- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
+pool <- barrier, target, run, watch, sending, job <- resume, read, comparison, failed_rows <-
+readback <- uploading, verification <- accessor. REST, gRPC and the embedded engine never meet. No
+module has the name of something public, which it would hide.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -88,6 +91,7 @@ from qframe.version import __version__ as __version__
 if TYPE_CHECKING:
     from qframe.connection import Connection, connect
     from qframe.failed_rows import failed
+    from qframe.job import UploadJob
     from qframe.mapping.ids import uuid4, uuid5
     from qframe.mapping.payload import geo
     from qframe.pool import ParallelWorkerPool
@@ -155,6 +159,7 @@ __all__ = [
     "UnexpectedError",
     "UploadError",
     "UploadInterrupted",
+    "UploadJob",
     "WorkerDied",
     "WorkerTimeout",
     "connect",

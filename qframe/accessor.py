@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
 
 import pandas as pd
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import os
 
     from qframe.connection import Con
+    from qframe.job import UploadJob
     from qframe.pool import Kind
     from qframe.progress import Progress
     from qframe.retry import Retry
@@ -60,6 +61,74 @@ class QdrantAccessor:
         # Nothing is checked here: pandas makes accessors for `dir(df)` too, of any frame.
         self._frame = frame
 
+    @overload
+    def upload(
+        self,
+        collection: str,
+        con: Con = None,
+        *,
+        vectors: Any,
+        ids: Any = None,
+        payload: Any = None,
+        if_exists: Literal["append", "fail", "replace"] = "append",
+        distance: str | Mapping[str, str] = "cosine",
+        collection_config: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        max_batch_bytes: int | None = None,
+        workers: int | None = None,
+        worker_kind: Kind = "thread",
+        order: Order = "unordered",
+        batch_timeout: float | None = 600,
+        wait: bool = False,
+        barrier: bool = True,
+        ordering: str | None = None,
+        shard_key: ShardKey | None = None,
+        update_mode: str | None = None,
+        update_filter: Mapping[str, Any] | None = None,
+        retry: Retry | int | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+        bad_rows: Literal["raise", "skip"] = "raise",
+        missing: Literal["null", "drop"] = "null",
+        journal: str | os.PathLike[str] | None = None,
+        resume: pd.DataFrame | None = None,
+        progress: Progress = "auto",
+        block: Literal[True] = True,
+    ) -> pd.DataFrame: ...
+
+    @overload
+    def upload(
+        self,
+        collection: str,
+        con: Con = None,
+        *,
+        vectors: Any,
+        ids: Any = None,
+        payload: Any = None,
+        if_exists: Literal["append", "fail", "replace"] = "append",
+        distance: str | Mapping[str, str] = "cosine",
+        collection_config: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        max_batch_bytes: int | None = None,
+        workers: int | None = None,
+        worker_kind: Kind = "thread",
+        order: Order = "unordered",
+        batch_timeout: float | None = 600,
+        wait: bool = False,
+        barrier: bool = True,
+        ordering: str | None = None,
+        shard_key: ShardKey | None = None,
+        update_mode: str | None = None,
+        update_filter: Mapping[str, Any] | None = None,
+        retry: Retry | int | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+        bad_rows: Literal["raise", "skip"] = "raise",
+        missing: Literal["null", "drop"] = "null",
+        journal: str | os.PathLike[str] | None = None,
+        resume: pd.DataFrame | None = None,
+        progress: Progress = "auto",
+        block: Literal[False],
+    ) -> UploadJob: ...
+
     @_documented
     def upload(
         self,
@@ -91,10 +160,15 @@ class QdrantAccessor:
         journal: str | os.PathLike[str] | None = None,
         resume: pd.DataFrame | None = None,
         progress: Progress = "auto",
-    ) -> pd.DataFrame:
+        block: bool = True,
+    ) -> pd.DataFrame | UploadJob:
         from qframe.uploading import upload
 
-        return upload(
+        __tracebackhide__ = True  # in a notebook's tracebacks
+        begin: Callable[..., pd.DataFrame | UploadJob] = (
+            upload  # the overloads are told apart above
+        )
+        return begin(
             self._frame,
             collection,
             con,
@@ -123,6 +197,7 @@ class QdrantAccessor:
             journal=journal,
             resume=resume,
             progress=progress,
+            block=block,
         )
 
     @_documented

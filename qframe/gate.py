@@ -139,6 +139,11 @@ class Gate:
                 self._lowered_at = self._clock()
 
     @property
+    def opens_in(self) -> float:
+        """Seconds that all still have to wait because the server asked for it."""
+        return 0.0 if self._abandoned else max(0.0, self._open_at - self._clock())
+
+    @property
     def limit(self) -> float:
         """How many requests may be under way; infinite where nothing limits them."""
         return self._limit

@@ -19,6 +19,7 @@ HOMES = {
     "ProgressEvent": "qframe.progress",
     "RestBatchUploader": "qframe.uploaders.rest",
     "Retry": "qframe.retry",
+    "UploadJob": "qframe.job",
     "connect": "qframe.connection",
     "failed": "qframe.failed_rows",
     "geo": "qframe.mapping.payload",

@@ -1,28 +1,25 @@
-"""Showing how far an upload is: silent, a callable, a bar, plain lines, or a notebook's output.
-
-The thread that called the upload is the only one that draws.
-"""
+"""How far an upload is: what has come of it, and what goes on at this moment."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import sys
-import time
-from abc import ABC, abstractmethod
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Literal
 
-from qframe.errors import InputError
-from qframe.report import BatchResult, points_by_status
+from qframe.activity import Stage, Step
+from qframe.causes import Cause
+from qframe.figures import counted, duration, share, size
+from qframe.pace import Pace
+from qframe.report import ARRIVED, BatchResult, points_by_status
 
-LINE_SECONDS = 5.0
-"""Between two lines where output goes to a file: a line a batch would drown a log."""
+CAUSES = 5
+"""Causes of errors that are shown while an upload runs."""
 
-DRAW_SECONDS = 0.125
-"""Between two drawings in a notebook: servers drop output above 1,000 messages a second, and an
-eye does not follow more than a few."""
+WORKERS = 8
+"""Workers that are shown one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +78,168 @@ class ProgressEvent:
         rate = self.arrived / self.seconds if self.seconds > 0 else 0.0
         lead = f"{self.collection}: stopped" if self.stopped else self.collection
         parts = [f"{lead}: {self.arrived:,}{of} points", f"{rate:,.0f} points/s"]
-        parts += [
+        parts += self.trouble()
+        return ", ".join([*parts, duration(self.seconds)])
+
+    def trouble(self) -> list[str]:
+        """Say what is unusual; nothing where all is well."""
+        parts = [
             f"{count:,} {status}"
             for status, count in self.points.items()
             if count and status not in ("applied", "acknowledged")
         ]
         if self.retries:
-            parts.append(f"{self.retries:,} {'retry' if self.retries == 1 else 'retries'}")
+            parts.append(counted(self.retries, "retry", "retries"))
         if self.throttled_s >= 0.1:
-            parts.append(f"throttled {self.throttled_s:.1f} s")
-        parts.append(f"{self.seconds:.1f} s")
-        return ", ".join(parts)
+            parts.append(f"throttled for {duration(self.throttled_s)}")
+        return parts
+
+
+class Phase(StrEnum):
+    """What an upload is about."""
+
+    CHECKING = "checking the frame"
+    SENDING = "sending"
+    SETTLING = "waiting until the server has applied everything"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """What one worker is at.
+
+    Attributes
+    ----------
+    worker : int
+    batch : int or None
+        None where it has nothing to do.
+    step : Step or None
+        None where it is between two steps.
+    """
+
+    worker: int
+    batch: int | None = None
+    step: Step | None = None
+
+    def text(self, now: float) -> str:
+        """Say it in a few words."""
+        if self.batch is None or self.step is None:
+            return "has nothing to do"
+        stage, attempt = self.step.stage, self.step.attempt
+        words = f"{stage} batch {self.batch:,}"
+        if stage is Stage.WAITING:
+            words = f"waiting with batch {self.batch:,}"
+        if attempt > 1:
+            words += f", try {attempt}"
+        return f"{words}, {duration(max(0.0, now - self.step.since))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the sending of an upload is at.
+
+    Attributes
+    ----------
+    in_flight : int
+        Requests that are under way.
+    asked_s : float
+        Seconds that the server still asks all workers to wait.
+    retries : int
+        Of batches that have no result yet.
+    throttled_s : float
+        Seconds, of these batches too.
+    workers : tuple of At
+    causes : tuple of Cause
+        What went wrong most often so far, whether it was mended or not.
+    deaths : int
+        Worker processes that died.
+    """
+
+    in_flight: int = 0
+    asked_s: float = 0.0
+    retries: int = 0
+    throttled_s: float = 0.0
+    workers: tuple[At, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    deaths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Everything that is shown of an upload while it runs; as large for any number of rows.
+
+    Attributes
+    ----------
+    event : ProgressEvent
+        What has come of it, batches that are on their way included where they count.
+    phase : Phase
+    look : Look
+    points_per_s, bytes_per_s : float
+        Over the last seconds.
+    left_s : float or None
+        Seconds that it will still take at this rate; None where nobody can tell.
+    percentiles : tuple of two floats, or None
+        Seconds that half of the last batches, and 95 % of them, took.
+    line : tuple of float
+        Points a second from the beginning, in equal spans of time.
+    """
+
+    event: ProgressEvent
+    phase: Phase
+    look: Look = Look()
+    points_per_s: float = 0.0
+    bytes_per_s: float = 0.0
+    left_s: float | None = None
+    percentiles: tuple[float, float] | None = None
+    line: tuple[float, ...] = ()
+
+    def done(self) -> str:
+        """Say how many of how many points."""
+        event = self.event
+        if event.total is None:
+            return counted(event.arrived, "point")
+        of = f"{event.arrived:,} of {counted(event.total, 'point')}"
+        return f"{of} ({share(event.arrived, event.total)})" if event.total else "nothing to send"
+
+    def speed(self) -> list[str]:
+        """Say how fast it is, and how long it will take."""
+        if self.phase is not Phase.SENDING:
+            return []
+        parts = [f"{self.points_per_s:,.0f} points/s", f"{size(self.bytes_per_s)}/s"]
+        if self.left_s is not None:
+            parts.append(f"{duration(self.left_s)} left")
+        return parts
+
+    def batches(self) -> list[str]:
+        """Say how many are on their way, and how long the last ones took."""
+        parts = [f"{counted(self.look.in_flight, 'request')} in flight"]
+        if self.percentiles is not None:
+            half, most = map(duration, self.percentiles)
+            parts.append(f"a batch takes {half} (p50), {most} (p95)")
+        return parts
+
+    def trouble(self) -> list[str]:
+        """Say what is unusual; nothing where all is well."""
+        look = self.look
+        parts = self.event.trouble()
+        if look.asked_s > 0:
+            parts.append(f"server asks to wait {duration(look.asked_s)}")
+        if look.deaths:
+            parts.append(f"{counted(look.deaths, 'worker')} died and replaced")
+        return parts
+
+    def sentence(self) -> str:
+        """Say it in one line of text."""
+        lead = f"{self.event.collection}: "
+        if self.phase is Phase.SENDING:
+            parts = [lead + self.done(), *self.speed(), *self.batches()]
+        elif self.phase is Phase.SETTLING:
+            parts = [lead + self.done(), self.phase.value]
+        else:
+            parts = [lead + self.phase.value]
+        parts += self.trouble()
+        if self.look.causes:
+            parts.append(f"most often {self.look.causes[0].example:.100}")
+        return ", ".join([*parts, duration(self.event.seconds)])
 
 
 class Tally:
@@ -102,200 +250,74 @@ class Tally:
     collection, target, total
         As in `ProgressEvent`.
     clock : callable
-        Seconds on a clock that never goes back.
+        Seconds since the upload began.
     """
 
     def __init__(
-        self,
-        collection: str,
-        target: str,
-        total: int | None,
-        clock: Callable[[], float] = time.perf_counter,
+        self, collection: str, target: str, total: int | None, clock: Callable[[], float]
     ) -> None:
         self._event = ProgressEvent(collection, target, total, points_by_status([]), 0, 0, 0.0, 0.0)
         self._clock = clock
-        self._began = clock()
-
-    def seconds(self) -> float:
-        """Return the seconds since this tally was made."""
-        return self._clock() - self._began
+        self._pace = Pace()
+        self._lock = threading.Lock()  # a job adds in one thread, and is looked at in another
 
     def add(self, result: BatchResult) -> ProgressEvent:
         """Count one more result; return the event that tells of it."""
-        before = self._event
-        points = dict(before.points)
-        points[result.status] += result.points
-        self._event = dataclasses.replace(
-            before,
-            points=points,
-            bytes=before.bytes + result.bytes,
-            retries=before.retries + result.retries,
-            throttled_s=before.throttled_s + result.throttled_s,
-            seconds=self.seconds(),
-            result=result,
-        )
-        return self._event
+        with self._lock:
+            before = self._event
+            points = dict(before.points)
+            points[result.status] += result.points
+            self._event = dataclasses.replace(
+                before,
+                points=points,
+                bytes=before.bytes + result.bytes,
+                retries=before.retries + result.retries,
+                throttled_s=before.throttled_s + result.throttled_s,
+                seconds=self._clock(),
+                result=result,
+            )
+            arrived = result.points if result.status in ARRIVED else 0
+            taken = result.ended_s - result.started_s
+            self._pace.add(self._event.seconds, arrived, result.bytes if arrived else 0, taken)
+            return self._event
+
+    def settle(self) -> None:
+        """Note that all acknowledged points are applied."""
+        points = dict(self._event.points)
+        points["applied"] += points["acknowledged"]
+        points["acknowledged"] = 0
+        self._event = dataclasses.replace(self._event, points=points)
 
     def last(self, *, stopped: bool = False) -> ProgressEvent:
         """Return the event that ends the upload, at its end or before."""
         return dataclasses.replace(
-            self._event, seconds=self.seconds(), result=None, finished=True, stopped=stopped
+            self._event, seconds=self._clock(), result=None, finished=True, stopped=stopped
         )
+
+    def live(self, phase: Phase, look: Look) -> Live:
+        """Return what is to be seen at this moment."""
+        with self._lock:
+            known, seconds = self._event, self._clock()
+            event = dataclasses.replace(
+                known,
+                seconds=seconds,
+                retries=known.retries + look.retries,
+                throttled_s=known.throttled_s + look.throttled_s,
+            )
+            points_per_s, bytes_per_s = self._pace.rates(seconds)
+            left_s = None
+            if known.total is not None and points_per_s > 0:
+                left_s = max(0, known.total - known.done) / points_per_s
+            return Live(
+                event,
+                phase,
+                look,
+                points_per_s,
+                bytes_per_s,
+                left_s,
+                self._pace.percentiles(),
+                self._pace.line(seconds),
+            )
 
 
 Progress = Literal["auto"] | bool | Callable[[ProgressEvent], object]
-
-
-class Display(ABC):
-    """Something that shows events."""
-
-    @abstractmethod
-    def update(self, event: ProgressEvent) -> None:
-        """Show one more result."""
-
-    @abstractmethod
-    def close(self, event: ProgressEvent) -> None:
-        """Show how it ended; called once, on errors too."""
-
-
-class Silent(Display):
-    """Shows nothing."""
-
-    def update(self, event: ProgressEvent) -> None: ...
-
-    def close(self, event: ProgressEvent) -> None: ...
-
-
-class Called(Display):
-    """Hands each event to the caller's own function."""
-
-    def __init__(self, function: Callable[[ProgressEvent], object]) -> None:
-        self._function = function
-
-    def update(self, event: ProgressEvent) -> None:
-        self._function(event)
-
-    close = update
-
-
-class Lines(Display):
-    """Writes a line every few seconds, and one at the end."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = clock()
-
-    def update(self, event: ProgressEvent) -> None:
-        if self._clock() - self._last >= LINE_SECONDS:
-            self._last = self._clock()
-            self.close(event)
-
-    def close(self, event: ProgressEvent) -> None:
-        print(event.sentence(), file=sys.stderr, flush=True)  # noqa: T201 - this is its purpose
-
-
-class Bar(Display):
-    """A tqdm bar on a terminal."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-
-    def update(self, event: ProgressEvent) -> None:
-        if self._bar is None:
-            from tqdm import tqdm
-
-            self._bar = tqdm(
-                total=event.total, desc=event.collection, unit="points", unit_scale=True
-            )
-        self._bar.update(event.done - self._bar.n)
-        notes = {
-            status: count
-            for status, count in event.points.items()
-            if count and status not in ("applied", "acknowledged")
-        }
-        if event.retries:
-            notes["retries"] = event.retries
-        self._bar.set_postfix(notes, refresh=False)
-
-    def close(self, event: ProgressEvent) -> None:
-        if self._bar is not None:
-            if event.stopped:
-                self._bar.set_description(f"{event.collection}: stopped", refresh=False)
-            self._bar.update(event.done - self._bar.n)
-            self._bar.close()
-
-
-class Output(Display):
-    """One output of a notebook's cell, drawn again and again.
-
-    Plain HTML, no widget: a notebook that is opened again shows what it showed last.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._last = -DRAW_SECONDS
-        self._handle: Any = None
-
-    def update(self, event: ProgressEvent) -> None:
-        if self._clock() - self._last >= DRAW_SECONDS:
-            self._draw(event)
-
-    def close(self, event: ProgressEvent) -> None:
-        self._draw(event)
-
-    def _draw(self, event: ProgressEvent) -> None:
-        self._last = self._clock()
-        bundle = {"text/plain": event.sentence(), "text/html": self._html(event)}
-        if self._handle is None:
-            from IPython.display import display
-
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
-        else:
-            self._handle.update(bundle, raw=True)
-
-    @staticmethod
-    def _html(event: ProgressEvent) -> str:
-        import html
-
-        length = max(1, event.done if event.total is None else event.total)
-        value = "" if event.total is None and not event.finished else f' value="{event.done}"'
-        return (
-            f'<div><progress max="{length}"{value} style="width:20em" '
-            f'aria-label="points sent"></progress> {html.escape(event.sentence())}</div>'
-        )
-
-
-def choose(progress: Progress) -> Display:
-    """Return the display that ``progress`` asks for.
-
-    Parameters
-    ----------
-    progress : {"auto"}, bool or callable
-        "auto" and True look where the output goes: a notebook, a terminal, or a file. False is
-        silent. A callable is given a `ProgressEvent` for each batch and one at the end.
-    """
-    if progress is False:
-        return Silent()
-    if callable(progress):
-        return Called(progress)
-    if progress is not True and progress != "auto":
-        raise InputError(f"progress={progress!r}: 'auto', True, False or a callable")
-    if _in_notebook():
-        return Output()
-    return Bar() if _on_terminal() else Lines()
-
-
-def _on_terminal() -> bool:
-    """Whether a bar can be seen: tqdm draws nothing on a terminal that has no width."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return False
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except OSError:  # a terminal in name only, whose width nobody knows
-        return True
-
-
-def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and hasattr(shell, "kernel")

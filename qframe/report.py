@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from qframe.errors import QframeError
@@ -58,6 +61,12 @@ class BatchResult:
         Which worker sent it.
     deaths : int
         Worker processes that died over it.
+    started_s, ended_s : float
+        Seconds after the upload's beginning at which work on it began and ended; NaN where none
+        did.
+    requests : tuple of float
+        When each request was sent and when its answer came, in turn, in seconds after the upload's
+        beginning. Without an answer the last one has only the first of the two.
     error : QframeError or None
         Why it is `failed` or `unknown`.
     """
@@ -76,6 +85,9 @@ class BatchResult:
     operation_id: int | None = None
     worker: int | None = None
     deaths: int = 0
+    started_s: float = math.nan
+    ended_s: float = math.nan
+    requests: tuple[float, ...] = ()
     error: QframeError | None = None
 
 
@@ -110,6 +122,9 @@ def _join(one: BatchResult, other: BatchResult) -> BatchResult:
         send_s=one.send_s + other.send_s,
         bytes=one.bytes + other.bytes,
         deaths=one.deaths + other.deaths,
+        started_s=np.fmin(one.started_s, other.started_s).item(),
+        ended_s=np.fmax(one.ended_s, other.ended_s).item(),
+        requests=one.requests + other.requests,
     )
 
 
@@ -128,6 +143,9 @@ COLUMNS: dict[str, str] = {
     "operation_id": "UInt64",
     "worker": "Int64",
     "deaths": "int64",
+    "started_s": "float64",
+    "ended_s": "float64",
+    "requests": "string",
     "error_type": "string",
     "error": "string",
 }
@@ -153,8 +171,9 @@ def to_frame(results: Iterable[BatchResult], summary: Mapping[str, Any]) -> pd.D
     cells: dict[str, list[Any]] = {
         name: [getattr(result, name) for result in ordered]
         for name in COLUMNS
-        if name not in ("status", "error_type", "error")
+        if name not in ("status", "requests", "error_type", "error")
     }
+    cells["requests"] = [_written(result.requests) for result in ordered]
     cells["status"] = [result.status.value for result in ordered]
     cells["error_type"] = [
         None if result.error is None else type(result.error).__name__ for result in ordered
@@ -165,6 +184,35 @@ def to_frame(results: Iterable[BatchResult], summary: Mapping[str, Any]) -> pd.D
     )
     report.attrs["upload"] = dict(summary)
     return report
+
+
+def _written(requests: Sequence[float]) -> str | None:
+    """Write the times of requests, to a tenth of a millisecond.
+
+    As text, because lists in a column come back from no file as they went.
+    """
+    times = [f"{time:.4f}" for time in requests]
+    return " ".join(map("-".join, zip_longest(times[::2], times[1::2], fillvalue=""))) or None
+
+
+def request_times(written: str | None) -> list[tuple[float, float]]:
+    """Read a cell of the report's column ``requests``.
+
+    Returns
+    -------
+    list of (float, float)
+        When each request was sent and when its answer came, in seconds after the upload's
+        beginning; NaN where none came.
+
+    Examples
+    --------
+    >>> request_times("0.0131-0.0304 1.2010-")
+    [(0.0131, 0.0304), (1.201, nan)]
+    """
+    if not isinstance(written, str):
+        return []
+    pairs = (pair.split("-") for pair in written.split())
+    return [(float(sent), float(answered or "nan")) for sent, answered in pairs]
 
 
 def points_by_status(results: Iterable[BatchResult]) -> dict[str, int]:

@@ -129,26 +129,11 @@ class Run:
             for result in self.results
         ]
 
-    def finish(
-        self,
-        rows: int,
-        skipped: list[dict[str, Any]],
-        *,
-        created: bool,
-        on_error: Literal["raise", "collect"],
-    ) -> pd.DataFrame:
-        """Make the report; return it, or raise it with what went wrong.
-
-        Raises
-        ------
-        UploadError
-            When points did not arrive and `on_error` is "raise", or the source broke.
-        UploadInterrupted
-            After Ctrl-C.
-        """
-        counts = points_by_status(self.results)
-        arrived = counts["applied"] + counts["acknowledged"]
-        sent = sum(r.points for r in self.results if r.attempts and r.status in ARRIVED)
+    def report(self, rows: int, skipped: list[dict[str, Any]], *, created: bool) -> pd.DataFrame:
+        """Make the report of what is known."""
+        results = list(self.results)  # a job adds to them in another thread
+        counts = points_by_status(results)
+        sent = sum(r.points for r in results if r.attempts and r.status in ARRIVED)
         summary = {
             "collection": self.collection,
             "target": self.connection.target,
@@ -158,9 +143,9 @@ class Run:
             "points": counts,
             "seconds": self.seconds,
             "points_per_s": sent / self.seconds if self.seconds else 0.0,
-            "bytes": sum(result.bytes for result in self.results),
-            "retries": sum(result.retries for result in self.results),
-            "throttled_s": sum(result.throttled_s for result in self.results),
+            "bytes": sum(result.bytes for result in results),
+            "retries": sum(result.retries for result in results),
+            "throttled_s": sum(result.throttled_s for result in results),
             "deaths": [
                 {"worker": death.worker, "pid": death.pid, "cause": death.cause}
                 for death in self.deaths
@@ -170,7 +155,21 @@ class Run:
             **self.notes,
             "ended": self._ended(),
         }
-        report = to_frame(self.results, summary)
+        return to_frame(results, summary)
+
+    def finish(self, report: pd.DataFrame, on_error: Literal["raise", "collect"]) -> pd.DataFrame:
+        """Return the report, or raise it with what went wrong.
+
+        Raises
+        ------
+        UploadError
+            When points did not arrive and `on_error` is "raise", or the source broke.
+        UploadInterrupted
+            After Ctrl-C.
+        """
+        __tracebackhide__ = True
+        counts = points_by_status(self.results)
+        arrived = counts["applied"] + counts["acknowledged"]
         if isinstance(self.cause, KeyboardInterrupt):
             raise UploadInterrupted(stopped(report), report) from None
         is_over = isinstance(self.cause, DeadlinePassed)

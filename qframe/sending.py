@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+from qframe.activity import Activity, Stage
 from qframe.arguments import check_choice
 from qframe.batches import Batch, Extent
 from qframe.connection import Connection
@@ -17,16 +17,15 @@ from qframe.errors import (
 )
 from qframe.gate import Gate
 from qframe.pool import TIME_LIMIT, Kind, ParallelWorkerPool, check_workers
-from qframe.progress import Called, Display, ProgressEvent, Tally
+from qframe.progress import CAUSES, At, Look
 from qframe.report import BatchResult, Status
 from qframe.retry import Retry
 from qframe.run import Run, is_fatal
 from qframe.uploaders.base import UploadWorker
 from qframe.uploaders.delivery import Call, Delivery, bare, outline
 from qframe.uploaders.lessons import Lessons
+from qframe.watch import Watch
 from qframe.write import WriteOptions
-
-log = logging.getLogger("qframe")
 
 WORKERS = 2
 """Workers for a server: while one waits for its answer, another encodes."""
@@ -53,6 +52,9 @@ class Start:
         return UploadWorker(
             self.connection.uploader(self.collection, write=self.write, worker=number)
         )
+
+
+Pool = ParallelWorkerPool[Batch, tuple[BatchResult, ...]]
 
 
 class Sending:
@@ -108,7 +110,9 @@ class Sending:
         self._start = Start(connection, collection, write)
         self._gate = Gate(self._workers)
         self._lessons = Lessons()
+        self._activity = Activity()
         self._deliveries: dict[int, Delivery] = {}
+        self._pool: Pool | None = None
 
     @property
     def patience(self) -> float:
@@ -121,30 +125,28 @@ class Sending:
     def run(
         self,
         batches: Iterator[Batch],
-        display: Display,
+        run: Run,
+        watch: Watch,
         *,
         extent: Extent | None = None,
         record: Callable[[BatchResult], object] | None = None,
-    ) -> Run:
+    ) -> None:
         """Send batches until they end, an error makes going on pointless, or the user stops.
 
         Parameters
         ----------
         batches : iterator of Batch
             What is not drawn from it after a fatal error is reported as `unsent`.
-        display : Display
+        run : Run
+            Takes what comes of them.
+        watch : Watch
         extent : Extent, optional
             What there is to send; None for a stream, whose end nobody knows.
         record : callable, optional
             Told of each result.
-
-        Returns
-        -------
-        Run
         """
-        run = Run(self._collection, self._connection)
-        total = None if extent is None else extent.points
-        tally = Tally(self._collection, self._connection.target, total)
+        self._activity = Activity()
+        watch.begin(None if extent is None else extent.points, self._activity.seconds, self.look)
         pending: dict[int, Batch] = {}
 
         def feed() -> Iterator[Batch]:
@@ -159,35 +161,38 @@ class Sending:
                 pending[batch.number] = batch
                 yield batch
 
-        def take(results: Sequence[BatchResult]) -> list[ProgressEvent]:
+        def take(results: Sequence[BatchResult]) -> None:
             run.results += results  # first: an interrupt in between must not lose them
             for result in results:
                 pending.pop(result.batch, None)
                 self._deliveries.pop(result.batch, None)
                 if record is not None:
                     record(result)
-            return [tally.add(result) for result in results]
+                watch.count(result)
 
-        shown = Shown(display)
+        def idle() -> None:
+            self._check_deadline()
+            watch.tick()
+
         fatal = False
-        pool = ParallelWorkerPool[Batch, tuple[BatchResult, ...]](
+        pool = self._pool = Pool(
             self._workers,
             self._start,
             self._kind,
             drive=self._deliver,
             failed=self._lost,
             time_limit=self._time_limit,
-            idle=self._check_deadline,
+            idle=idle,
         )
         try:
             try:
                 for results in pool.unordered_map(feed()):
-                    for event in take(results):
-                        shown.update(event)
+                    take(results)
+                    watch.tell()
                     fatal = any(is_fatal(result) for result in results)
                     if fatal:
                         break
-                    self._check_deadline()
+                    idle()
             except BaseException as error:
                 run.cause = error
             if run.cause is not None or fatal:
@@ -198,20 +203,35 @@ class Sending:
             run.deaths = list(pool.deaths)
             with run.interruptible():  # once only: what hangs is left behind
                 pool.close(timeout=CLOSE_SECONDS if run.ended_early else None)
-            run.seconds = tally.seconds()
+            run.seconds = self._activity.seconds()
             if extent is not None:
                 run.persist(lambda: take([*self._rest(run, batches, extent)]))
-            with run.interruptible():
-                shown.close(tally.last(stopped=run.ended_early))
-        if isinstance(display, Called):  # a mistake of the caller's own; others are only logged
-            run.display_error = shown.error
-        return run
+
+    def look(self) -> Look:
+        """Tell what goes on at this moment; for another thread too."""
+        ways = self._deliveries.copy()  # workers add to it meanwhile
+        known = [result for delivery in ways.values() for result in delivery.so_far()]
+        at = [
+            At(worker)
+            if batch is None or batch.number not in ways
+            else At(worker, batch.number, ways[batch.number].step)
+            for worker, batch in ([] if self._pool is None else self._pool.at_work())
+        ]
+        return Look(
+            sum(one.step is not None and one.step.stage is Stage.SENDING for one in at),
+            self._gate.opens_in,
+            sum(result.retries for result in known),
+            sum(result.throttled_s for result in known),
+            tuple(at),
+            tuple(self._activity.causes(CAUSES)),
+            0 if self._pool is None else len(self._pool.deaths),
+        )
 
     def _deliver(self, call: Call, batch: Batch) -> tuple[BatchResult, ...]:
         """Bring one batch in, in the thread of a worker; go on where another worker died."""
         delivery = self._deliveries.get(batch.number)
         if delivery is None:
-            delivery = Delivery(batch, self._retry, self._gate, self._lessons)
+            delivery = Delivery(batch, self._retry, self._gate, self._lessons, self._activity)
             self._deliveries[batch.number] = delivery
         results = delivery.run(call)
         if any(is_fatal(result) for result in results):
@@ -223,7 +243,7 @@ class Sending:
         """Return what is known of a batch that two workers died over, or that none could begin."""
         delivery = self._deliveries.get(batch.number)
         if delivery is None:
-            delivery = Delivery(batch, self._retry, self._gate, self._lessons)
+            delivery = Delivery(batch, self._retry, self._gate, self._lessons, self._activity)
         return delivery.give_up(bare(error))
 
     def _check_deadline(self) -> None:
@@ -236,7 +256,7 @@ class Sending:
 
     def _settle(
         self,
-        pool: ParallelWorkerPool[Batch, tuple[BatchResult, ...]],
+        pool: Pool,
         run: Run,
         pending: dict[int, Batch],
         take: Callable[[Sequence[BatchResult]], object],
@@ -269,27 +289,3 @@ class Sending:
             if points:
                 yield BatchResult(number, start, stop, points, Status.UNSENT)
                 number += 1
-
-
-class Shown:
-    """A display whose own errors cost the upload nothing; the first is kept."""
-
-    def __init__(self, display: Display) -> None:
-        self._display = display
-        self.error: Exception | None = None
-
-    def update(self, event: ProgressEvent) -> None:
-        """Show one more result, as long as the display works."""
-        self._show(self._display.update, event)
-
-    def close(self, event: ProgressEvent) -> None:
-        """Show how it ended."""
-        self._show(self._display.close, event)
-
-    def _show(self, draw: Callable[[ProgressEvent], None], event: ProgressEvent) -> None:
-        if self.error is None:
-            try:
-                draw(event)
-            except Exception as error:
-                self.error = error
-                log.warning("the progress display failed, the upload goes on", exc_info=error)

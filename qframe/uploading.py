@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, overload
 
 import pandas as pd
 
@@ -13,11 +14,12 @@ from qframe.barrier import LATER, Doubt, Expected, pass_barrier
 from qframe.batches import Extent, iterate_batches
 from qframe.connection import Con, resolve
 from qframe.errors import InputError
+from qframe.job import UploadJob
 from qframe.mapping import check_bad_rows
 from qframe.mapping import resolve as map_frame
 from qframe.mapping.stream import RecordStream
 from qframe.pool import TIME_LIMIT, Kind
-from qframe.progress import Progress, choose
+from qframe.progress import Progress
 from qframe.resume import Past
 from qframe.retry import Retry
 from qframe.run import Run
@@ -25,7 +27,78 @@ from qframe.sending import Order, Sending
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
 from qframe.target import Target
+from qframe.watch import Watch, choose, in_notebook
 from qframe.write import ShardKey, WriteOptions
+
+
+@overload
+def upload(
+    frame: pd.DataFrame,
+    collection: str,
+    con: Con = None,
+    *,
+    vectors: Any,
+    ids: Any = None,
+    payload: Any = None,
+    if_exists: Literal["append", "fail", "replace"] = "append",
+    distance: str | Mapping[str, str] = "cosine",
+    collection_config: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    max_batch_bytes: int | None = None,
+    workers: int | None = None,
+    worker_kind: Kind = "thread",
+    order: Order = "unordered",
+    batch_timeout: float | None = TIME_LIMIT,
+    wait: bool = False,
+    barrier: bool = True,
+    ordering: str | None = None,
+    shard_key: ShardKey | None = None,
+    update_mode: str | None = None,
+    update_filter: Mapping[str, Any] | None = None,
+    retry: Retry | int | None = None,
+    on_error: Literal["raise", "collect"] = "raise",
+    bad_rows: Literal["raise", "skip"] = "raise",
+    missing: Literal["null", "drop"] = "null",
+    journal: str | os.PathLike[str] | None = None,
+    resume: pd.DataFrame | None = None,
+    progress: Progress = "auto",
+    block: Literal[True] = True,
+) -> pd.DataFrame: ...
+
+
+@overload
+def upload(
+    frame: pd.DataFrame,
+    collection: str,
+    con: Con = None,
+    *,
+    vectors: Any,
+    ids: Any = None,
+    payload: Any = None,
+    if_exists: Literal["append", "fail", "replace"] = "append",
+    distance: str | Mapping[str, str] = "cosine",
+    collection_config: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    max_batch_bytes: int | None = None,
+    workers: int | None = None,
+    worker_kind: Kind = "thread",
+    order: Order = "unordered",
+    batch_timeout: float | None = TIME_LIMIT,
+    wait: bool = False,
+    barrier: bool = True,
+    ordering: str | None = None,
+    shard_key: ShardKey | None = None,
+    update_mode: str | None = None,
+    update_filter: Mapping[str, Any] | None = None,
+    retry: Retry | int | None = None,
+    on_error: Literal["raise", "collect"] = "raise",
+    bad_rows: Literal["raise", "skip"] = "raise",
+    missing: Literal["null", "drop"] = "null",
+    journal: str | os.PathLike[str] | None = None,
+    resume: pd.DataFrame | None = None,
+    progress: Progress = "auto",
+    block: Literal[False],
+) -> UploadJob: ...
 
 
 def upload(
@@ -58,7 +131,8 @@ def upload(
     journal: str | os.PathLike[str] | None = None,
     resume: pd.DataFrame | None = None,
     progress: Progress = "auto",
-) -> pd.DataFrame:
+    block: bool = True,
+) -> pd.DataFrame | UploadJob:
     """Upload every row of a DataFrame as a point, and report what became of each batch.
 
     The frame is checked as a whole before anything is sent or changed: ids, vectors and payload
@@ -152,17 +226,23 @@ def upload(
         changed payload and vectors: rows that failed may be mended in the frame, and rows that have
         arrived keep the values that they had; `verify` tells the difference.
     progress : {"auto"}, bool or callable
-        A callable is given a `ProgressEvent` for each batch.
+        "auto" and True show a panel in a notebook, a bar on a terminal, and a line every few
+        seconds in a file. False is silent. A callable is given a `ProgressEvent` for each batch.
+    block : bool
+        False returns an `UploadJob` at once, and uploads in a thread of its own; `frame` is not to
+        be changed meanwhile.
 
     Returns
     -------
-    DataFrame
+    DataFrame, or UploadJob with ``block=False``
         A row a batch, or several where only a part of it got in, in the order of rows: ``batch,
         start, stop`` (row positions, half open), ``points, status, attempts, retries, throttled_s,
         encode_s, send_s`` (seconds), ``bytes, operation_id, worker, deaths`` (of workers),
-        ``error_type, error``. What an earlier run brought in has no attempts. The status says what
-        is known of the points: "applied" (stored), "acknowledged" (in the server's log and queue),
-        "failed" (refused, or given up), "unknown" (sent without an answer), "unsent".
+        ``started_s, ended_s`` (seconds after the upload began), ``requests`` (when each was sent
+        and answered, as in ``"0.0131-0.0304 1.2010-1.2411"``), ``error_type, error``. What an
+        earlier run brought in has no attempts. The status says what is known of the points:
+        "applied" (stored), "acknowledged" (in the server's log and queue), "failed" (refused, or
+        given up), "unknown" (sent without an answer), "unsent".
         ``attrs["upload"]`` holds the summary: ``collection, target, transport, created, rows,
         points`` (by status), ``seconds, points_per_s, bytes, retries, throttled_s, deaths`` (of
         worker processes), ``skipped`` (rows that were set aside, with the reasons), ``resumed``
@@ -198,6 +278,7 @@ def upload(
     >>> report.attrs["upload"]["points"]["applied"]
     2
     """
+    __tracebackhide__ = True  # notebooks show who called, and what was raised
     check_choice("on_error", on_error, ("raise", "collect"))
     connection = resolve(con)
     write = WriteOptions(
@@ -212,46 +293,60 @@ def upload(
     sending = Sending(
         connection, collection, write, policy, workers, worker_kind, order, batch_timeout
     )
-    display = choose(progress)
     past = Past(journal, resume, ids, collection, connection.target, write)
-    with PatientStore(connection.store(), retry) as store, past:
-        known = "append" if past.is_prepared else if_exists
-        target = Target(store, connection, collection, known, distance, collection_config)
-        target.check_options(write)
-        mapped = map_frame(
-            frame,
-            vectors=vectors,
-            ids=ids,
-            payload=payload,
-            missing=missing,
-            bad_rows=bad_rows,
-            info=target.info,
-        )
-        past.open(mapped.points, len(frame), write.to_json() | {"missing": missing})
-        past.confirm(store, target.info, sending.patience)
-        measure = connection.measure(collection, write)
-        limits = measure.room(target.limits(batch_size, max_batch_bytes))
-        target.check_points(len(mapped.points), bare_ids=mapped.bare_ids and not past.is_prepared)
-        target.prepare(mapped.points.vectors)
-        past.prepared()
-        extent = Extent(mapped.points, past.missing)
-        batches = iterate_batches(
-            mapped.points,
-            measure.widths,
-            batch_size=limits.points,
-            max_bytes=limits.bytes,
-            ranges=extent.ranges,
-        )
-        run = sending.run(batches, display, extent=extent, record=past.record)
-        with run.interruptible():
-            run.absorb(past.results)
-            if barrier and await_applied(
-                run, store, target.before, write, sending.patience, extent
-            ):
-                past.settled()
-        with run.interruptible():
-            run.notes |= past.close()
-    return run.finish(len(frame), mapped.skipped, created=target.created, on_error=on_error)
+
+    def story(watch: Watch) -> pd.DataFrame:
+        __tracebackhide__ = True
+        with PatientStore(connection.store(), retry, watch.sleep) as store, past:
+            known = "append" if past.is_prepared else if_exists
+            target = Target(store, connection, collection, known, distance, collection_config)
+            target.check_options(write)
+            watch.check(len(frame))
+            mapped = map_frame(
+                frame,
+                vectors=vectors,
+                ids=ids,
+                payload=payload,
+                missing=missing,
+                bad_rows=bad_rows,
+                info=target.info,
+            )
+            past.open(mapped.points, len(frame), write.to_json() | {"missing": missing})
+            past.confirm(store, target.info, sending.patience)
+            measure = connection.measure(collection, write)
+            limits = measure.room(target.limits(batch_size, max_batch_bytes))
+            bare_ids = mapped.bare_ids and not past.is_prepared
+            target.check_points(len(mapped.points), bare_ids=bare_ids)
+            target.prepare(mapped.points.vectors)
+            past.prepared()
+            extent = Extent(mapped.points, past.missing)
+            batches = iterate_batches(
+                mapped.points,
+                measure.widths,
+                batch_size=limits.points,
+                max_bytes=limits.bytes,
+                ranges=extent.ranges,
+            )
+            run = Run(collection, connection)
+            report = partial(run.report, len(frame), mapped.skipped, created=target.created)
+            watch.so_far = report
+            sending.run(batches, run, watch, extent=extent, record=past.record)
+            is_settled = False
+            with run.interruptible():
+                run.absorb(past.results)
+                is_settled = barrier and await_applied(
+                    run, store, target.before, write, sending.patience, watch, extent
+                )
+                if is_settled:
+                    past.settled()
+            with run.interruptible():
+                run.notes |= past.close()
+        watch.finish(run, is_settled=is_settled)
+        return run.finish(report(), on_error)
+
+    draws = block or not in_notebook()
+    watch = Watch(choose(progress, block=block), collection, connection.target, draws=draws)
+    return watch.tell_of(story) if block else UploadJob(story, watch)
 
 
 def upload_points(
@@ -317,6 +412,7 @@ retry, on_error, progress
     >>> int(report["points"].sum())
     3
     """
+    __tracebackhide__ = True
     check_choice("on_error", on_error, ("raise", "collect"))
     check_bad_rows(bad_rows)
     is_single = isinstance(points, pd.DataFrame | str | bytes | Mapping)
@@ -338,26 +434,35 @@ retry, on_error, progress
     sending = Sending(
         connection, collection, write, policy, workers, worker_kind, order, batch_timeout
     )
-    display = choose(progress)
-    with PatientStore(connection.store(), retry) as store:
-        target = Target(store, connection, collection, if_exists, distance, collection_config)
-        target.check_options(write)
-        measure = connection.measure(collection, write)
-        limits = measure.room(target.limits(batch_size, max_batch_bytes))
-        stream = RecordStream(
-            points,
-            measure.widths,
-            limits,
-            info=target.info,
-            prepare=target.prepare,
-        )
-        run = sending.run(stream.batches(), display)
-        with run.interruptible():
-            if barrier:
-                await_applied(run, store, target.before, write, sending.patience)
-    if bad_rows == "raise":
-        run.blamed = stream.complaint() or run.blamed
-    return run.finish(stream.read, stream.skipped, created=target.created, on_error=on_error)
+
+    def story(watch: Watch) -> pd.DataFrame:
+        __tracebackhide__ = True
+        with PatientStore(connection.store(), retry, watch.sleep) as store:
+            target = Target(store, connection, collection, if_exists, distance, collection_config)
+            target.check_options(write)
+            measure = connection.measure(collection, write)
+            limits = measure.room(target.limits(batch_size, max_batch_bytes))
+            stream = RecordStream(
+                points,
+                measure.widths,
+                limits,
+                info=target.info,
+                prepare=target.prepare,
+            )
+            run = Run(collection, connection)
+            sending.run(stream.batches(), run, watch)
+            is_settled = False
+            with run.interruptible():
+                is_settled = barrier and await_applied(
+                    run, store, target.before, write, sending.patience, watch
+                )
+        if bad_rows == "raise":
+            run.blamed = stream.complaint() or run.blamed
+        watch.finish(run, is_settled=is_settled)
+        report = run.report(stream.read, stream.skipped, created=target.created)
+        return run.finish(report, on_error)
+
+    return Watch(choose(progress), collection, connection.target).tell_of(story)
 
 
 def await_applied(
@@ -366,6 +471,7 @@ def await_applied(
     before: int,
     write: WriteOptions,
     patience: float,
+    watch: Watch,
     extent: Extent | None = None,
 ) -> bool:
     """Wait until what was acknowledged is applied, and tell the run.
@@ -379,6 +485,7 @@ def await_applied(
     write : WriteOptions
     patience : float
         Seconds.
+    watch : Watch
     extent : Extent, optional
         Rows of the frame, each with an id of its own. None is a stream, in which one id may come
         several times, so that its points cannot be counted.
@@ -407,12 +514,14 @@ def await_applied(
         if extent is not None:
             rows = extent.within(run.acknowledged)
             expected = Expected(max(before, run.arrived), enough, rows.ids)
-    doubt = pass_barrier(
-        store,
-        run.collection,
-        expected=expected,
-        patience=patience,
-        shard_key=write.shard_key,
+    doubt = watch.settle(
+        lambda: pass_barrier(
+            store,
+            run.collection,
+            expected=expected,
+            patience=patience,
+            shard_key=write.shard_key,
+        )
     )
     run.settle(doubt)
     return doubt is None

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qframe import errors
+from qframe.activity import Activity
 from qframe.batches import Batch
 from qframe.errors import (
     ConnectionLost,
@@ -107,7 +108,7 @@ def _run(
     lessons: Lessons | None = None,
     gate: Gate | None = None,
 ) -> tuple[BatchResult, ...]:
-    return Delivery(batch, retry, gate or Gate(), lessons or Lessons()).run(server)
+    return Delivery(batch, retry, gate or Gate(), lessons or Lessons(), Activity()).run(server)
 
 
 def _rows(results: tuple[BatchResult, ...]) -> list[tuple[int, int, str]]:
@@ -357,7 +358,7 @@ def test_a_stop_in_the_middle() -> None:
 def test_a_worker_that_dies_is_followed_by_another() -> None:
     """A delivery goes on where it was, and tells the death."""
     server = Server(plan=[None, WorkerDied("killed")], poison={2})
-    delivery = Delivery(_batch(4), QUICK, Gate(1), Lessons())
+    delivery = Delivery(_batch(4), QUICK, Gate(1), Lessons(), Activity())
     with pytest.raises(WorkerDied):
         delivery.run(server)
     results = delivery.run(server)
@@ -369,7 +370,7 @@ def test_a_worker_that_dies_is_followed_by_another() -> None:
 def test_a_stop_after_a_worker_died_over_a_request() -> None:
     """What it had sent is unknown, not unsent, when the upload is stopped before another try."""
     gate = Gate(2)
-    delivery = Delivery(_batch(4), QUICK, gate, Lessons())
+    delivery = Delivery(_batch(4), QUICK, gate, Lessons(), Activity())
     with pytest.raises(WorkerDied):
         delivery.run(Server(plan=[WorkerDied("killed")]))
     gate.abandon()
@@ -381,7 +382,7 @@ def test_a_stop_after_a_worker_died_over_a_request() -> None:
 def test_a_batch_over_which_workers_die() -> None:
     """Given up, it is unknown if it was sent, failed if it never was, with the reason."""
     gate = Gate(1)
-    delivery = Delivery(_batch(4), QUICK, gate, Lessons())
+    delivery = Delivery(_batch(4), QUICK, gate, Lessons(), Activity())
     for _ in range(2):
         with pytest.raises(WorkerDied):
             delivery.run(Server(plan=[WorkerDied("killed")]))
@@ -393,7 +394,7 @@ def test_a_batch_over_which_workers_die() -> None:
     def dies_at_once(message: Encode | Send) -> Any:
         raise WorkerDied("killed")
 
-    delivery = Delivery(_batch(4), QUICK, Gate(), Lessons())
+    delivery = Delivery(_batch(4), QUICK, Gate(), Lessons(), Activity())
     with pytest.raises(WorkerDied):
         delivery.run(dies_at_once)
     (result,) = delivery.give_up(WorkerDied("killed twice"))
@@ -411,7 +412,7 @@ def test_giving_up_while_a_worker_is_at_it() -> None:
             go_on.wait(30)
         return server(message)
 
-    delivery = Delivery(_batch(8), QUICK, Gate(), Lessons())
+    delivery = Delivery(_batch(8), QUICK, Gate(), Lessons(), Activity())
     worker = threading.Thread(target=delivery.run, args=(call,))
     worker.start()
     begun.wait(30)

@@ -13,8 +13,10 @@ import pytest
 
 import qframe
 from qframe import InputError, ProgressEvent
-from qframe.progress import Bar, Called, Lines, Silent, Tally, choose
+from qframe.display import Bar, Called, Ending, Lines, Silent
+from qframe.progress import Look, Phase, Tally
 from qframe.report import BatchResult, Status
+from qframe.watch import choose
 
 SCRIPT = """
 import sys
@@ -110,7 +112,7 @@ def test_a_stream_has_no_total(tmp_path: Path) -> None:
 
 def test_a_sentence_tells_all_that_is_unusual() -> None:
     """Points that did not arrive, retries and throttling are told, and only then."""
-    now = iter([0.0, 1.0, 2.0, 4.0])
+    now = iter([1.0, 2.0, 4.0])
     tally = Tally("films", "here", 5000, clock=lambda: next(now))
     assert tally.add(_result(0, Status.APPLIED, 1500)).sentence() == (
         "films: 1,500 of 5,000 points, 1,500 points/s, 1.0 s"
@@ -118,26 +120,37 @@ def test_a_sentence_tells_all_that_is_unusual() -> None:
     tally.add(_result(1, Status.ACKNOWLEDGED, 500, retries=2, throttled_s=1.25))
     event = tally.add(_result(2, Status.FAILED, 7))
     assert event.sentence() == (
-        "films: 2,000 of 5,000 points, 500 points/s, 7 failed, 2 retries, throttled 1.2 s, 4.0 s"
+        "films: 2,000 of 5,000 points, 500 points/s, 7 failed, 2 retries, throttled for 1.2 s, "
+        "4.0 s"
     )
     assert event.done == 2007
 
 
 def test_lines_come_every_few_seconds(capsys: pytest.CaptureFixture[str]) -> None:
-    """Between two lines there are five seconds of the clock, however many batches."""
+    """The first comes after five seconds, and the last one tells how it ended."""
     now = 0.0
-    lines = Lines(clock=lambda: now)
-    tally = Tally("films", "here", 500)
-    for batch in range(100):
-        now = batch * 0.125
-        lines.update(tally.add(_result(batch, Status.APPLIED)))
-    lines.close(tally.last())
+    tally = Tally("films", "here", 500, clock=lambda: now)
+    lines = Lines()
+    for moment in (1.0, 4.9, 5.0, 10.0):
+        now = moment
+        tally.add(_result(0, Status.APPLIED))
+        lines.draw(tally.live(Phase.SENDING, Look()))
+    lines.end(Ending(tally.last(), report=pd.DataFrame()))
     err = capsys.readouterr().err.splitlines()
     assert [line[:20] for line in err] == [
-        "films: 205 of 500 po",
-        "films: 405 of 500 po",
-        "films: 500 of 500 po",
+        "films: 15 of 500 poi",
+        "films: 20 of 500 poi",
+        "films: 20 of 500 poi",
     ]
+    assert lines.every == 5.0
+
+
+def test_nothing_is_said_of_what_was_refused_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where nothing was sent, the error says it all."""
+    tally = Tally("films", "here", None, clock=lambda: 0.0)
+    Lines().end(Ending(tally.last(), error=InputError("no such column")))
+    Bar().end(Ending(tally.last(), error=InputError("no such column")))
+    assert capsys.readouterr().err == ""
 
 
 def test_the_choice_of_a_display(monkeypatch: pytest.MonkeyPatch) -> None:

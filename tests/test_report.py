@@ -25,6 +25,9 @@ DTYPES = {
     "operation_id": "UInt64",
     "worker": "Int64",
     "deaths": "int64",
+    "started_s": "float64",
+    "ended_s": "float64",
+    "requests": "string",
     "error_type": "string",
     "error": "string",
 }

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from qframe.activity import Activity
 from qframe.batches import Batch, Limits
 from qframe.encoding.base import Measure
 from qframe.gate import Gate
@@ -61,6 +62,7 @@ class BaseUploader(ABC, Generic[Body]):
         self.gate = gate or Gate()
         self.worker = worker
         self._lessons = Lessons()
+        self._activity = Activity()
 
     @abstractmethod
     def encode(self, block: PointBlock) -> Body:
@@ -110,7 +112,7 @@ class BaseUploader(ABC, Generic[Body]):
         return result
 
     def _delivery(self, batch: Batch, retry: Retry) -> Delivery:
-        return Delivery(batch, retry, self.gate, self._lessons)
+        return Delivery(batch, retry, self.gate, self._lessons, self._activity)
 
     def process(self, batches: Iterable[Batch]) -> Iterator[BatchResult]:
         """Upload batches one after another, lazily; one that is refused in part gives several."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from qframe.activity import Activity, Stage, Step
 from qframe.batches import Batch
 from qframe.errors import (
     InvalidRequest,
@@ -86,13 +87,23 @@ class Delivery:
     retry : Retry
     gate : Gate
     lessons : Lessons
-        The last two are shared by all workers.
+    activity : Activity
+        The last three are shared by all workers.
+
+    Attributes
+    ----------
+    step : Step
+        What is being done for the batch at this moment.
     """
 
-    def __init__(self, batch: Batch, retry: Retry, gate: Gate, lessons: Lessons) -> None:
+    def __init__(
+        self, batch: Batch, retry: Retry, gate: Gate, lessons: Lessons, activity: Activity
+    ) -> None:
         self._retry = retry
         self._gate = gate
         self._lessons = lessons
+        self._activity = activity
+        self.step = Step(Stage.ENCODING, activity.seconds())
         self._done: list[BatchResult] = []
         self._left = [_Part(batch, outline(batch))]  # the next one last
         self._halvings = retry.halvings
@@ -160,6 +171,8 @@ class Delivery:
         for part in left:
             is_open = part.doubtful or part.is_under_way  # read before what came of it
             result = part.result
+            if not math.isnan(result.started_s):
+                result = replace(result, ended_s=self._activity.seconds())
             if result.status not in ARRIVED:
                 told = error or result.error
                 status = Status.UNSENT if told is None else Status.FAILED
@@ -168,8 +181,14 @@ class Delivery:
             results.append(result)
         return merged(results)
 
+    def so_far(self) -> list[BatchResult]:
+        """Return what is known of the batch's parts, while they are on their way."""
+        with self._lock:
+            return [*self._done, *(part.result for part in self._left)]
+
     def _finish(self, part: _Part) -> bool:
         """Put a part to those that are done; False when the batch was given up meanwhile."""
+        part.result = replace(part.result, ended_s=self._activity.seconds())
         with self._lock:
             if not self._closed:
                 self._left.pop()
@@ -185,13 +204,18 @@ class Delivery:
             False when it was not sent, being larger than what the server refused to others.
         """
         began = time.perf_counter()
+        self.step = Step(Stage.ENCODING, self._activity.seconds())
+        if math.isnan(part.result.started_s):
+            part.result = replace(part.result, started_s=self.step.since)
         try:
             encoded: Encoded = call(Encode(part.batch.block()))
         except WorkerDied:
             self._mourn(part)
             raise
         except Exception as error:
-            self._refused(part, bare(error), sent=False)
+            failure = bare(error)
+            self._activity.failed(failure, len(part.batch))
+            self._refused(part, failure, sent=False)
             return True
         part.size = encoded.bytes
         part.result = replace(
@@ -207,6 +231,7 @@ class Delivery:
         first_sent = math.nan
         passed = self._gate.passed
         while True:
+            self.step = Step(Stage.WAITING, self._activity.seconds(), tries + 1)
             entry = self._gate.enter()
             throttled_s = part.result.throttled_s + entry.waited
             part.result = replace(part.result, throttled_s=throttled_s)
@@ -240,23 +265,31 @@ class Delivery:
                 self._gate.leave()
                 return UnexpectedError("the batch was given up meanwhile")
             attempts = part.result.attempts + 1
-            part.result = replace(part.result, attempts=attempts, retries=attempts - 1)
+            self.step = Step(Stage.SENDING, self._activity.seconds(), attempts)
+            requests = (*part.result.requests, self.step.since)
+            part.result = replace(
+                part.result, attempts=attempts, retries=attempts - 1, requests=requests
+            )
             part.is_under_way = True
         began = time.perf_counter()
         try:
             answer: Answer = call(Send())
         except WorkerDied as death:
+            self._activity.failed(death, len(part.batch))
             self._refused(part, WorkerDied(*death.args))  # told, should there be no other try
             self._mourn(part)
             raise
         except Exception as error:
             failure = bare(error)
+            self._activity.failed(failure, len(part.batch))
             self._spend(part, began)
             self._refused(part, failure)
             if isinstance(failure, (RateLimited, RequestTimeout)):
                 self._gate.retreat(entry)
             return failure
         finally:
+            requests = (*part.result.requests, self._activity.seconds())
+            part.result = replace(part.result, requests=requests)
             self._gate.leave()
         self._spend(part, began)
         part.result = replace(

@@ -1,0 +1,270 @@
+"""Watching an upload from its beginning to its end, and stopping it from outside."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Self, TypeVar
+
+import pandas as pd
+
+from qframe.display import Bar, Called, Display, Ending, Lines, Silent
+from qframe.errors import InputError
+from qframe.progress import Look, Phase, Progress, ProgressEvent, Tally
+from qframe.report import BatchResult
+from qframe.run import Run
+
+T = TypeVar("T")
+
+log = logging.getLogger("qframe")
+
+STEP = 0.1
+"""Seconds between two looks while something is waited for."""
+
+LONG = 100_000
+"""Rows whose checking may take long enough to be seen; 384 float32 numbers a row take 0.1 s."""
+
+
+class Watch:
+    """Everything between an upload and whoever looks at it.
+
+    The thread that uploads counts. It also draws, unless `draws` is False: then another thread
+    calls `draw`, and `end` when the upload is over. An error of the display costs the upload
+    nothing; the first one is kept.
+
+    Parameters
+    ----------
+    display : Display
+    collection, target : str
+    draws : bool
+        Whether the thread that uploads draws as well.
+
+    Attributes
+    ----------
+    error : Exception or None
+        What the display, or the caller's own function, ended with.
+    so_far : callable or None
+        Makes the report of what is known at this moment.
+    """
+
+    def __init__(
+        self, display: Display, collection: str, target: str, *, draws: bool = True
+    ) -> None:
+        self._display = display
+        display.stop = self.stop
+        self._collection = collection
+        self._target = target
+        self.draws = draws
+        self._phase = Phase.CHECKING
+        self._tally = self._new_tally(None, _since(time.perf_counter()))
+        self._look: Callable[[], Look] = Look
+        self._drawn = -display.every
+        self._stop = threading.Event()
+        self._is_stopping = False
+        self._events: deque[ProgressEvent] = deque()
+        self._last: ProgressEvent | None = None
+        self.error: Exception | None = None
+        self.so_far: Callable[[], pd.DataFrame] | None = None
+
+    def tell_of(self, story: Callable[[Self], pd.DataFrame]) -> pd.DataFrame:
+        """Watch an upload until it has ended; return its report, or raise what it raises."""
+        __tracebackhide__ = True
+        try:
+            report = story(self)
+        except BaseException as error:
+            if self.draws:
+                self.end(getattr(error, "report", None), error)
+            raise
+        if self.draws:
+            self.end(report)
+        return report
+
+    def stop(self) -> None:
+        """Ask the upload to stop, from any thread; what it is at is brought to an end."""
+        self._stop.set()
+
+    def check(self, rows: int) -> None:
+        """Note that a frame of so many rows is being checked."""
+        if rows >= LONG and self.draws:
+            self.draw()
+
+    def begin(
+        self, total: int | None, clock: Callable[[], float], look: Callable[[], Look]
+    ) -> None:
+        """Note that points are being sent from now on.
+
+        Parameters
+        ----------
+        total : int or None
+            Points; None for a stream.
+        clock : callable
+            Seconds since the first batch.
+        look : callable
+            Tells what the workers are at.
+        """
+        self._tally = self._new_tally(total, clock)
+        self._look = look
+        self._phase = Phase.SENDING
+
+    def count(self, result: BatchResult) -> None:
+        """Count one more result."""
+        self._events.append(self._tally.add(result))
+
+    def tell(self) -> None:
+        """Tell whoever listens of what was counted; what that raises, but errors, is raised."""
+        while self._events:
+            self._hear(self._events.popleft())
+
+    def tick(self) -> None:
+        """Draw if it is time to; raise KeyboardInterrupt, once, when a stop was asked for."""
+        if self._stop.is_set() and not self._is_stopping:
+            self._is_stopping = True
+            raise KeyboardInterrupt
+        if self.draws and time.monotonic() - self._drawn >= self._display.every:
+            self.draw()
+
+    def settle(self, action: Callable[[], T]) -> T:
+        """Do what waits for the server, in a thread of its own, so that one can see and stop it."""
+        self._phase = Phase.SETTLING
+        if self.draws and not self.is_shown:
+            return action()
+        done: list[T] = []
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                done.append(action())
+            except BaseException as error:
+                failed.append(error)
+
+        thread = threading.Thread(target=work, name="qframe-barrier", daemon=True)
+        thread.start()
+        while thread.is_alive():
+            self.tick()
+            thread.join(STEP)
+        if failed:
+            raise failed[0]
+        return done[0]
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, and go on drawing."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self.tick()
+            time.sleep(min(left, STEP))
+
+    def finish(self, run: Run, *, is_settled: bool) -> None:
+        """Tell of the end, once nothing more will be known.
+
+        Parameters
+        ----------
+        run : Run
+        is_settled : bool
+            Whether all points that were acknowledged are applied.
+        """
+        self._events.clear()  # of what was given up: the last one counts it
+        if is_settled:
+            self._tally.settle()
+        self._last = self._tally.last(stopped=run.ended_early)
+        with run.interruptible():
+            self._hear(self._last)
+        if isinstance(self._display, Called):  # a mistake of the caller's own
+            run.display_error = self.error
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether somebody may be looking."""
+        return self._display.every < float("inf")
+
+    @property
+    def event(self) -> ProgressEvent:
+        """What is known at this moment."""
+        return self._last or self._tally.live(self._phase, Look()).event
+
+    def draw(self) -> None:
+        """Show what is to be seen at this moment; called by one thread only."""
+        self._drawn = time.monotonic()
+        self._guard(lambda: self._display.draw(self._tally.live(self._phase, self._look())))
+
+    def end(self, report: pd.DataFrame | None, error: BaseException | None = None) -> None:
+        """Show how it ended; called by the thread that draws.
+
+        Parameters
+        ----------
+        report : DataFrame or None
+            None where it ended before anything was sent.
+        error : BaseException or None
+            What the upload raises.
+        """
+        ending = Ending(self.event, report, error)
+        self._guard(lambda: self._display.end(ending), last=True)
+
+    def _hear(self, event: ProgressEvent) -> None:
+        self._guard(lambda: self._display.hear(event))
+
+    def _guard(self, action: Callable[[], object], *, last: bool = False) -> None:
+        """Go on without a display that fails."""
+        if self.error is None or last:
+            try:
+                action()
+            except Exception as error:
+                log.warning("the progress display failed, the upload goes on", exc_info=error)
+                self.error = self.error or error
+
+    def _new_tally(self, total: int | None, clock: Callable[[], float]) -> Tally:
+        return Tally(self._collection, self._target, total, clock)
+
+
+def _since(began: float) -> Callable[[], float]:
+    return lambda: time.perf_counter() - began
+
+
+def choose(progress: Progress, *, block: bool = True) -> Display:
+    """Return the display that ``progress`` asks for.
+
+    Parameters
+    ----------
+    progress : {"auto"}, bool or callable
+        "auto" and True look where the output goes: a notebook, a terminal, or a file. False is
+        silent. A callable is given a `ProgressEvent` for each batch and one at the end.
+    block : bool
+        Whether the caller waits for the end; else a bar would run into what is typed meanwhile.
+    """
+    if progress is False:
+        return Silent()
+    if callable(progress):
+        return Called(progress)
+    if progress is not True and progress != "auto":
+        raise InputError(f"progress={progress!r}: 'auto', True, False or a callable")
+    if in_notebook():
+        from qframe.panel import notebook_display
+
+        return notebook_display(block=block)
+    is_typed_at = hasattr(sys, "ps1") or "IPython" in sys.modules
+    return Bar() if _on_terminal() and (block or not is_typed_at) else Lines()
+
+
+def in_notebook() -> bool:
+    """Whether a cell of a notebook is calling, in the thread that may draw there.
+
+    Outputs of other threads get lost, or their cell does (ipykernel 7.0).
+    """
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    is_main = threading.current_thread() is threading.main_thread()
+    return shell is not None and hasattr(shell, "kernel") and is_main
+
+
+def _on_terminal() -> bool:
+    """Whether a bar can be seen: tqdm draws nothing on a terminal that has no width."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return False
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except OSError:  # a terminal in name only, whose width nobody knows
+        return True

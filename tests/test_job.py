@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import qframe
+from qframe import BadRowsError, UploadError, UploadInterrupted, UploadJob
+from tests.server import LocalServer
+
+ROWS = 2_000
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Many small rows."""
+    return pd.DataFrame({"n": range(ROWS), "v": list(np.ones((ROWS, 4), np.float32))})
+
+
+@pytest.fixture
+def slow(server: LocalServer) -> Iterator[LocalServer]:
+    """A server that takes its time for each batch."""
+    server.reset()
+    server.faults(["delay:0.05*1000"])
+    yield server
+    server.reset()
+
+
+def _begin(frame: pd.DataFrame, server: LocalServer, **options: object) -> UploadJob:
+    job = frame.qdrant.upload(
+        "films", server.rest_url, vectors="v", batch_size=20, block=False, progress=False, **options
+    )
+    assert isinstance(job, UploadJob)
+    return job
+
+
+def _wait_for(job: UploadJob, batches: int) -> None:
+    until = time.monotonic() + 60
+    while len(job.report) < batches:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_an_upload_goes_on_by_itself(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """The call returns before the end, the report grows, and the result is the whole of it."""
+    job = _begin(frame, slow)
+    assert not job.done
+    _wait_for(job, 3)
+    first = job.report
+    assert 0 < first["points"].sum() < ROWS
+    assert first.attrs["upload"]["rows"] == ROWS
+    assert "under way" in repr(job)
+    slow.reset(collections=False)
+    report = job.result()
+    assert job.done
+    assert report["points"].sum() == ROWS
+    assert set(report["status"]) == {"applied"}
+    assert job.report is report
+    assert job.result() is report
+    assert repr(job) == f"<UploadJob films: {ROWS:,} of {ROWS:,} points, done>"
+
+
+def test_a_job_is_stopped(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """A stop returns at once; the result raises, with a report that an upload can go on from."""
+    job = _begin(frame, slow)
+    _wait_for(job, 3)
+    job.stop()
+    with pytest.raises(UploadInterrupted) as caught:
+        job.result()
+    report = caught.value.report
+    assert report["points"].sum() == ROWS
+    assert "unsent" in set(report["status"])
+    assert job.report is report
+    assert "stopped" in repr(job)
+    job.stop()
+    slow.reset(collections=False)
+    again = frame.qdrant.upload("films", slow.rest_url, vectors="v", resume=report, progress=False)
+    assert set(again["status"]) == {"applied"}
+
+
+def test_waiting_has_an_end(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """A time-out ends the waiting, and says that the job goes on."""
+    job = _begin(frame, slow)
+    with pytest.raises(TimeoutError, match=r"UploadJob films: .*goes on"):
+        job.result(timeout=0.2)
+    assert not job.done
+    job.stop()
+    with pytest.raises(UploadInterrupted):
+        job.result(timeout=60)
+
+
+def test_ctrl_c_ends_the_waiting_only(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """Ctrl-C in `result` leaves the upload alone."""
+    job = _begin(frame, slow)
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        job.result()
+    timer.join()
+    assert not isinstance(caught.value, UploadInterrupted)
+    assert not job.done
+    job.stop()
+
+
+def test_a_job_is_awaited(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """A coroutine waits while others run; several wait for one job."""
+
+    async def main() -> int:
+        job = _begin(frame.head(200), slow)
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while not job.done:
+                turns += 1
+                await asyncio.sleep(0.01)
+
+        async def wait() -> pd.DataFrame:
+            return await job
+
+        first, second, _ = await asyncio.gather(wait(), wait(), others())
+        assert first is second
+        assert (await job) is first
+        assert first["points"].sum() == 200
+        return turns
+
+    assert asyncio.run(main()) > 3
+
+
+def test_what_goes_wrong_is_told_and_raised(
+    server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bad rows are raised by each `result`; nobody who never asks stays without a word."""
+    server.reset()
+    frame = pd.DataFrame({"v": [[1.0, 2.0], [1.0]]})
+    with caplog.at_level(logging.WARNING, "qframe"):
+        job = frame.qdrant.upload(
+            "films", server.rest_url, vectors="v", block=False, progress=False
+        )
+        for _ in range(2):
+            with pytest.raises(BadRowsError, match="nothing was sent"):
+                job.result()
+    assert "the job that uploads to 'films' failed, as its result() tells: 1 of 2" in caplog.text
+    assert job.report.empty
+
+
+def test_points_that_did_not_arrive(frame: pd.DataFrame, server: LocalServer) -> None:
+    """What a blocking call raises, the result does."""
+    server.reset()
+    server.faults(["bad_request*1000"])
+    job = _begin(frame, server, retry=0)
+    with pytest.raises(UploadError) as caught:
+        job.result()
+    server.reset()
+    assert caught.value.report is job.report
+    assert "failed" in repr(job)
+
+
+def test_a_script_waits_for_its_job(tmp_path: Path) -> None:
+    """At its end Python waits until the points are there."""
+    store = tmp_path / "store"
+    code = (
+        "import sys, numpy as np, pandas as pd, qframe\n"
+        "frame = pd.DataFrame({'n': range(5000)})\n"
+        "frame.qdrant.upload('films', sys.argv[1], vectors=np.ones((5000, 4), np.float32),"
+        " batch_size=100, block=False)\n"
+        "print('over')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, store], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "over\n"
+    assert "films: 5,000 of 5,000 points" in done.stderr
+    assert len(qframe.read_collection("films", store)) == 5000

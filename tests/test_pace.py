@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qframe.pace import BATCHES, BINS, RECENT, SLICE, Pace
+
+
+def test_a_rate_is_that_of_the_last_seconds() -> None:
+    """What came before is forgotten, and a pause lowers the rate to nothing."""
+    pace = Pace()
+    for tenth in range(100):
+        pace.add(tenth / 10, 1000 if tenth < 50 else 10, 5, math.nan)
+    points, size = pace.rates(10.0)
+    assert points == pytest.approx(100, rel=0.2)
+    assert size == pytest.approx(50, rel=0.1)
+    assert pace.rates(10.0 + RECENT + SLICE) == (0.0, 0.0)
+    assert Pace().rates(0.0) == (0.0, 0.0)
+
+
+def test_a_rate_at_the_beginning_is_over_what_there_is() -> None:
+    """After one second the rate is over one second, not over five."""
+    pace = Pace()
+    pace.add(0.5, 300, 900, math.nan)
+    assert pace.rates(1.0) == (300.0, 900.0)
+
+
+def test_percentiles_are_of_the_last_batches() -> None:
+    """Slow batches long ago do not count; without any there is nothing to tell."""
+    pace = Pace()
+    assert pace.percentiles() is None
+    for _ in range(BATCHES):
+        pace.add(0.0, 1, 1, 99.0)
+    for batch in range(BATCHES):
+        pace.add(1.0, 1, 1, (batch + 1) / BATCHES)
+    pace.add(1.0, 1, 1, math.nan)
+    assert pace.percentiles() == (0.5, 0.95)
+
+
+def test_percentiles_of_one_batch() -> None:
+    """One batch is its own median and its own worst."""
+    pace = Pace()
+    pace.add(0.0, 1, 1, 0.25)
+    assert pace.percentiles() == (0.25, 0.25)
+
+
+@given(st.lists(st.tuples(st.floats(0, 50), st.integers(0, 1000)), max_size=300))
+def test_the_line_loses_nothing_and_stays_short(steps: list[tuple[float, int]]) -> None:
+    """However long it takes, the line has few bins, and all points are in them."""
+    pace = Pace()
+    now, total = 0.0, 0
+    for seconds, points in steps:
+        now += seconds
+        total += points
+        pace.add(now, points, 0, math.nan)
+    line = pace.line(now + pace._width)
+    assert len(line) <= BINS
+    assert sum(line) * pace._width == pytest.approx(total)
+
+
+def test_memory_is_bounded() -> None:
+    """A hundred thousand batches leave no more behind than a thousand."""
+    pace = Pace()
+    for batch in range(100_000):
+        pace.add(batch / 1000, 1, 1, 0.001)
+    assert len(pace._slices) <= RECENT / SLICE + 2
+    assert len(pace._batches) == BATCHES
+    assert len(pace._bins) <= BINS
