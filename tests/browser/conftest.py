@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.lab import Lab
 from tests.browser.server import INSTALLED, OLDER, JupyterServer, install_ipykernel
+from tests.server import LocalServer
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
@@ -80,8 +81,8 @@ def kernels(
             try:
                 install_ipykernel(number, folder)
                 known[number] = ""
-            except subprocess.SubprocessError as error:
-                known[number] = f"ipykernel {number} cannot be installed: {error}"
+            except subprocess.CalledProcessError as error:
+                known[number] = f"ipykernel {number} cannot be installed: {error.stderr}"
             jupyter.add_kernel(number, folder)
         if known[number]:
             without(known[number])
@@ -103,6 +104,14 @@ def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = Path(named) if named else tmp_path_factory.mktemp("artefacts")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+@pytest.fixture
+def qdrant(server: LocalServer) -> Iterator[LocalServer]:
+    """The local server, with nothing in it."""
+    server.reset()
+    yield server
+    server.reset()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +36,7 @@ class Lab:
     def __init__(self, browser: Browser, server: JupyterServer, artefacts: Path) -> None:
         self.server = server
         self.artefacts = artefacts
+        server.settle()
         self.outside: list[str] = []
         self.console: list[str] = []
         context = browser.new_context(viewport={"width": 1100, "height": 800})
@@ -73,6 +76,7 @@ class Lab:
             self.page.goto(f"{self.server.url}lab?reset")
             self.page.wait_for_function("window.jupyterapp !== undefined")
             self.page.evaluate("window.jupyterapp.restored.then(() => true)")
+            self.command("application:toggle-left-area")
             self._begun = True
         self.page.evaluate(
             """([path, start]) => window.jupyterapp.commands.execute('docmanager:open', {
@@ -95,9 +99,13 @@ class Lab:
     def theme(self, name: str) -> None:
         """Choose "light" or "dark"."""
         self.command("apputils:change-theme", theme=f"JupyterLab {name.capitalize()}")
-        self.page.wait_for_selector(
-            f'body[data-jp-theme-light="{"true" if name == "light" else "false"}"]'
-        )
+        light = "true" if name == "light" else "false"
+        self.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
+        self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+
+    def narrow(self) -> None:
+        """Make the window as wide as a telephone."""
+        self.page.set_viewport_size({"width": 400, "height": 800})
 
     def screenshot(self, name: str, of: Page | Locator | None = None) -> Path:
         """Keep what is seen now."""
@@ -156,8 +164,8 @@ class Notebook:
         return self.panel.locator(".jp-Notebook .jp-Cell").nth(at)
 
     def output(self, at: int) -> Locator:
-        """Return all outputs of a cell."""
-        return self.cell(at).locator(".jp-OutputArea").first
+        """Return the first output of a cell."""
+        return self.cell(at).locator(".jp-OutputArea-output").first
 
     def text(self, at: int) -> str:
         """Return the outputs of a cell as they are read; nothing where there are none."""
@@ -207,12 +215,32 @@ class Notebook:
         self.page.wait_for_function("!window.jupyterapp.shell.currentWidget.context.model.dirty")
         return nbformat.read(self.path, as_version=4)
 
+    def of_a_stranger(self) -> Path:
+        """Return a copy of the file of which JupyterLab does not know that it ran it."""
+        notebook = nbformat.read(self.path, as_version=4)
+        notebook.metadata["stranger"] = True  # what is signed is the whole of the file
+        path = self.path.with_stem(f"{self.path.stem}-of-a-stranger")
+        nbformat.write(notebook, path)
+        return path
+
+    def export(self) -> Path:
+        """Return the file as a page of HTML, made by nbconvert."""
+        command = [sys.executable, "-m", "nbconvert", "--to", "html", self.path]
+        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
+        return self.path.with_suffix(".html")
+
+    def end_kernel(self) -> None:
+        """End the kernel, as closing does."""
+        self.page.evaluate(
+            "window.jupyterapp.shell.currentWidget.context.sessionContext.shutdown()"
+        )
+
     def close(self) -> None:
         """End the kernel, and close the notebook without saving."""
+        self.end_kernel()
         self.page.evaluate(
-            """async () => {
+            """() => {
                 const panel = window.jupyterapp.shell.currentWidget;
-                await panel.context.sessionContext.shutdown();
                 panel.context.model.dirty = false;
                 panel.dispose();
             }"""

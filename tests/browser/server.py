@@ -21,6 +21,7 @@ OLDER = ("7.1.0", "6.31.0")
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
     "notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
+    "apputils-extension/themes": {"theme": "JupyterLab Light"},
     "docmanager-extension/plugin": {"autosave": False},  # a test says when it saves
 }
 
@@ -43,11 +44,6 @@ class JupyterServer:
         self._folder = folder
         self._log = folder / "jupyter.log"
         self._process: subprocess.Popen[bytes] | None = None
-        for name, value in SETTINGS.items():
-            package, plugin = name.split("/")
-            path = folder / "settings" / "@jupyterlab" / package / f"{plugin}.jupyterlab-settings"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(value))
 
     def __enter__(self) -> Self:
         environment = {**os.environ, "JUPYTER_PLATFORM_DIRS": "1"}
@@ -110,6 +106,13 @@ class JupyterServer:
     def log(self) -> str:
         """Return what the server and its kernels wrote."""
         return self._log.read_text(errors="replace")
+
+    def settle(self) -> None:
+        """Forget what a user has chosen."""
+        for name, value in SETTINGS.items():
+            path = self._folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(value))
 
     def add_kernel(self, name: str, *folders: Path, **environment: str) -> None:
         """Offer a kernel: this Python, where the packages in `folders` come before its own."""

@@ -1,0 +1,104 @@
+"""An upload that goes on below its cell, while other cells run."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.lab import Lab, Notebook
+from tests.browser.server import INSTALLED
+from tests.browser.uploads import DELAYED, POINTS, STOP, frame, is_static, points, upload
+from tests.server import LocalServer
+
+JOB = upload(", block=False", name="job")
+
+
+def began(lab: Lab, name: str, kernel: str, qdrant: LocalServer, *cells: str) -> Notebook:
+    """Return a notebook whose second cell began a job, and shows that points arrive."""
+    notebook = lab.open(lab.write(name, [frame(qdrant.rest_url), JOB, *cells], kernel))
+    notebook.run(0)
+    notebook.run(1)
+    lab.wait(lambda: points(notebook.text(1)), "points are counted")
+    return notebook
+
+
+def test_other_cells_run(lab: Lab, kernel: str, qdrant: LocalServer) -> None:
+    """The cell returns at once, its panel goes on, other cells run, and Stop works everywhere."""
+    qdrant.faults(DELAYED)
+    notebook = began(
+        *(lab, "job", kernel, qdrant),
+        "len(job.report), job.done",
+        "job.result()",
+    )
+    first = points(notebook.text(1))
+    said = notebook.run(2)
+    assert said.endswith("False)")
+    lab.wait(lambda: points(notebook.text(1)) > first, "more points are counted")
+    assert int(said[1:].partition(",")[0]) < int(notebook.run(2)[1:].partition(",")[0])
+    button = notebook.cell(1).locator(STOP)
+    lab.wait(lambda: button.count() == 1, "there is a button")
+    lab.screenshot(f"job-{kernel}")
+    button.click()
+    lab.wait(lambda: is_static(notebook, 1), "the report is there")
+    assert notebook.ended(1)
+    arrived = points(notebook.text(1))
+    assert first < arrived < POINTS
+    text = notebook.run(3)
+    assert "UploadInterrupted" in text
+    lab.screenshot(f"job-stopped-{kernel}")
+    notebook.close()
+
+
+@pytest.mark.parametrize("wait", ["job.result()", "await job"])
+def test_waiting(lab: Lab, wait: str, qdrant: LocalServer) -> None:
+    """A cell that waits for the job gets its report; the panel goes on meanwhile."""
+    qdrant.faults(["delay:0.1*100"])
+    notebook = began(lab, "waiting", INSTALLED, qdrant, f"({wait})['points'].sum()")
+    notebook.begin(2)
+    first = points(notebook.text(1))
+    lab.wait(lambda: points(notebook.text(1)) > first, "more points are counted")
+    assert str(POINTS) in notebook.wait(2)
+    lab.wait(lambda: is_static(notebook, 1), "the report is there")
+    assert "all 20,000 points applied" in notebook.text(1)
+    notebook.close()
+
+
+def test_interrupting_what_waits(lab: Lab, qdrant: LocalServer) -> None:
+    """■ ends the cell that waits for a job, and not the job; `job.stop()` ends that."""
+    qdrant.faults(DELAYED)
+    notebook = began(lab, "waits", INSTALLED, qdrant, "job.result()", "job.stop()")
+    notebook.begin(2)
+    notebook.interrupt()
+    assert "KeyboardInterrupt" in notebook.wait(2)
+    first = points(notebook.text(1))
+    lab.wait(lambda: points(notebook.text(1)) > first, "more points are counted")
+    notebook.run(3)
+    lab.wait(lambda: is_static(notebook, 1), "the report is there")
+    assert "stopped" in notebook.text(1)
+    notebook.close()
+
+
+def test_rows_that_are_refused(lab: Lab, qdrant: LocalServer) -> None:
+    """A job that fails says so below its cell, and its result raises."""
+    qdrant.poison([7])
+    notebook = lab.open(
+        lab.write("refused", [frame(qdrant.rest_url), JOB, "job.result()"], INSTALLED)
+    )
+    notebook.run(0)
+    notebook.run(1)
+    lab.wait(lambda: is_static(notebook, 1), "the report is there")
+    assert "1 of 20,000 points did not arrive" in notebook.text(1)
+    assert "UploadError" in notebook.run(2)
+    lab.screenshot("job-failed")
+    notebook.close()
+
+
+def test_kernel_that_ends(lab: Lab, qdrant: LocalServer) -> None:
+    """A job ends with its kernel, and does not keep it from ending."""
+    qdrant.faults(DELAYED)
+    notebook = began(lab, "ends", INSTALLED, qdrant)
+    notebook.end_kernel()
+    lab.page.wait_for_timeout(1000)  # for what was on its way
+    came = len(qdrant.log())
+    lab.page.wait_for_timeout(1000)
+    assert len(qdrant.log()) == came < POINTS / 50
+    notebook.close()
