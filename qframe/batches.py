@@ -54,6 +54,8 @@ class Batch:
     origin : int
         Where row 0 of `points` stands among all rows: 0 for a frame, and for a stream of records
         the number of records before these columns.
+    width : int
+        Bytes that these points are encoded in at the most; 0 where nobody counted.
     """
 
     number: int
@@ -62,6 +64,7 @@ class Batch:
     points: PointColumns
     rows: Rows
     origin: int = 0
+    width: int = 0
 
     def __len__(self) -> int:
         return row_count(self.rows)
@@ -202,12 +205,13 @@ def iterate_batches(
             if len(known) < batch_size and seen < total:
                 window = points.rows(seen, min(seen + batch_size, total))
                 known = np.concatenate([known, widths(points, window)])
-            fits = int(np.searchsorted(np.cumsum(known[:batch_size]), max_bytes, side="right"))
-            last = first + max(1, fits)
+            ends = np.cumsum(known[:batch_size])
+            fits = max(1, int(np.searchsorted(ends, max_bytes, side="right")))
+            last = first + fits
             rows = points.rows(first, last)
             end = stop if last == total else _end(rows)
-            yield Batch(number, start, end, points, rows)
-            known = known[last - first :]
+            yield Batch(number, start, end, points, rows, width=int(ends[fits - 1]))
+            known = known[fits:]
             first, start, number = last, end, number + 1
 
 

@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,9 @@ from qframe.errors import InputError
 if TYPE_CHECKING:
     from qframe.encoding.base import Measure
     from qframe.gate import Gate
+    from qframe.points import PointBlock
     from qframe.retry import Retry
+    from qframe.schema import VectorSchema
     from qframe.stores.base import Store
     from qframe.uploaders.base import BaseUploader
     from qframe.write import WriteOptions
@@ -170,6 +172,31 @@ class Connection:
         from qframe.uploaders.embedded import EmbeddedBatchUploader
 
         return EmbeddedBatchUploader.measure
+
+    def encoder(
+        self, collection: str, write: WriteOptions, vectors: Mapping[str, VectorSchema]
+    ) -> Callable[[PointBlock], int]:
+        """Return what encodes points as this transport's uploader does, and counts its bytes.
+
+        Parameters
+        ----------
+        collection : str
+        write : WriteOptions
+        vectors : mapping of str to VectorSchema
+            The collection's, which need not exist.
+        """
+        if self.transport == "rest":
+            from qframe.encoding.json import encode_body
+
+            return lambda block: len(encode_body(block, write))
+        if self.transport == "grpc":
+            from qframe.encoding.protobuf import encode_options, encode_points
+
+            options = encode_options(collection, write)
+            return lambda block: len(encode_points(block, options))
+        from qframe.uploaders.embedded import encode
+
+        return lambda block: encode(block, vectors).size
 
 
 Con = str | os.PathLike[str] | Connection | None

@@ -43,6 +43,7 @@ next batch is pointless.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -301,3 +302,12 @@ class UploadInterrupted(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+Refuse = Callable[[QframeError], object]
+"""What is done with what a check finds: an upload raises it, a plan writes it down."""
+
+
+def raise_at_once(error: QframeError) -> None:
+    """Refuse as an upload does."""
+    raise error

@@ -19,6 +19,7 @@ is passed over: the rows of both are sent again, which changes nothing in the co
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -37,7 +38,7 @@ import orjson
 
 from qframe.errors import JournalError, ResumeMismatch
 from qframe.fingerprint import Fingerprint
-from qframe.linefile import LineFile
+from qframe.linefile import Glance, LineFile, check_path
 from qframe.ranges import Range, merge
 from qframe.report import ARRIVED, BatchResult, Status
 from qframe.version import __version__
@@ -122,10 +123,7 @@ class Journal:
             elif _is_torn(content):
                 journal._begin(fingerprint, collection, target)
             else:
-                raise JournalError(
-                    f"{str(path)!r} is not a journal of qframe, and is left as it is; "
-                    "name another file"
-                )
+                raise _no_journal(path)
         except BaseException as error:
             if file is not None:
                 file.close()
@@ -133,6 +131,45 @@ class Journal:
                 raise JournalError(f"journal {str(path)!r}: {_reason(error)}") from error
             raise
         return journal
+
+    @classmethod
+    def peek(
+        cls,
+        path: str | os.PathLike[str],
+        fingerprint: Fingerprint,
+        *,
+        collection: str,
+        target: str,
+    ) -> list[Range]:
+        """Return what has arrived according to a file, without making, changing or locking it.
+
+        Parameters
+        ----------
+        path, fingerprint, collection, target
+            As in `open`.
+
+        Raises
+        ------
+        JournalError
+            When the file cannot be read, is no journal, or is one of a later format.
+        ResumeMismatch
+            When it is the journal of another upload; says what is different.
+        """
+        path = Path(path).expanduser()
+        try:
+            check_path(path)
+            if not path.exists():
+                return []
+            with contextlib.closing(Glance(path)) as file:
+                journal = cls(file, time.monotonic)
+                content = file.read(_MAGIC)
+                if _is_whole(content):
+                    journal._go_on(content, fingerprint, collection, target)
+                elif not _is_torn(content):
+                    raise _no_journal(path)
+                return journal.done
+        except OSError as error:
+            raise JournalError(f"journal {str(path)!r}: {_reason(error)}") from error
 
     @property
     def done(self) -> list[Range]:
@@ -338,6 +375,12 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
             return any(_parse(line.rstrip(b"\n")) == "prepared" for line in lines)
     except OSError:
         return False
+
+
+def _no_journal(path: Path) -> JournalError:
+    return JournalError(
+        f"{str(path)!r} is not a journal of qframe, and is left as it is; name another file"
+    )
 
 
 def _is_whole(content: bytes) -> bool:

@@ -119,8 +119,24 @@ class LineFile:
             self._torn = True
 
 
-def _open(path: Path) -> int:
-    """Open and lock a file, and make it where there is none."""
+class Glance(LineFile):
+    """The same file, only looked at: not made, not changed, and not locked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self._torn = False
+
+    def truncate(self, size: int) -> None:
+        """Leave what is behind so many bytes to those who write."""
+
+    def close(self) -> None:
+        """Close the file; once."""
+        os.close(self._descriptor)
+
+
+def check_path(path: Path) -> None:
+    """Raise JournalError for what cannot be such a file."""
     name = str(path)
     if path.exists() and not path.is_file():  # a pipe would wait for its other end
         kind = "a folder" if path.is_dir() else "not a regular file"
@@ -130,6 +146,12 @@ def _open(path: Path) -> int:
             f"journal {name!r}: there is no folder {str(path.parent)!r}; "
             f"make it with os.makedirs({str(path.parent)!r}), or name a file elsewhere"
         )
+
+
+def _open(path: Path) -> int:
+    """Open and lock a file, and make it where there is none."""
+    check_path(path)
+    name = str(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
     while True:
         descriptor = os.open(path, flags, 0o666)

@@ -10,7 +10,7 @@ The unnamed vector has the name ``""``, as in Qdrant itself.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -176,10 +176,16 @@ class VectorColumn(ABC):
     kind : VectorKind
     size : int or None
         Numbers in one vector; None for sparse vectors, and where no row has one.
+    labels : tuple of hashable
+        The columns of the frame that it is made from; none for what the caller gave beside it.
+    noun : str
+        What it is made from, for messages.
     """
 
     kind: VectorKind
     size: int | None
+    labels: tuple[Hashable, ...] = ()
+    noun: str = ""
 
     @abstractmethod
     def block(self, rows: Rows) -> VectorBlock:
@@ -328,10 +334,19 @@ class PayloadBlock:
 
 
 class PayloadColumn(ABC):
-    """One payload key over the whole frame."""
+    """One payload key over the whole frame.
+
+    Attributes
+    ----------
+    key : str
+    kind : PayloadKind
+    labels : tuple of hashable
+        The columns of the frame that it is made from: one, or two for a geo point.
+    """
 
     key: str
     kind: PayloadKind
+    labels: tuple[Hashable, ...] = ()
 
     @abstractmethod
     def block(self, rows: Rows) -> PayloadBlock:

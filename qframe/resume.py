@@ -136,6 +136,30 @@ class Past:
             _compare(self._report.attrs["upload"], rows, digest, mapping)
             self._done = _arrived(self._report)
 
+    def look(self, points: PointColumns, rows: int, mapping: Mapping[str, Any]) -> None:
+        """Read what the earlier runs did, and leave their record as it is.
+
+        Parameters
+        ----------
+        points, rows, mapping
+            As in `open`.
+
+        Raises
+        ------
+        ResumeMismatch, JournalError
+            As `open` does.
+        """
+        if self._path is None:
+            self.open(points, rows, mapping)
+            return
+        self._rows, self._points = rows, points
+        self._done = Journal.peek(
+            self._path,
+            fingerprint(points, rows, mapping),
+            collection=self._collection,
+            target=self._target,
+        )
+
     def confirm(self, store: Store, info: CollectionInfo | None, patience: float) -> None:
         """See that what was brought in is still there, as far as a count can tell.
 
@@ -159,14 +183,13 @@ class Past:
         told = self._count(self._done)
         if info is None:
             raise ResumeMismatch(self._gone(told))
-        is_counted = self._write.stores_all
         if any(known.status is Status.ACKNOWLEDGED for known in self._done):
             doubt = pass_barrier(
                 store,
                 self._collection,
                 expected=(
                     Expected(told, ids=self._extent(Status.ACKNOWLEDGED).ids)
-                    if is_counted
+                    if self._write.stores_all
                     else Expected()
                 ),
                 patience=patience,
@@ -187,9 +210,31 @@ class Past:
                 )
             # What was queued when the collection was found may have been applied by now.
             info = store.describe(self._collection)
-        applied = self._count(self._done)
+            if info is None:
+                raise ResumeMismatch(self._gone(told))
+        self.compare(store, info)
+
+    def compare(self, store: Store, info: CollectionInfo | None) -> None:
+        """See that what is known to be applied is still there; nothing is changed.
+
+        Parameters
+        ----------
+        store : Store
+        info : CollectionInfo or None
+            The collection as it was found.
+
+        Raises
+        ------
+        ResumeMismatch
+            When the collection is gone, or has lost points.
+        """
+        if not self._done:
+            return
         if info is None:
-            raise ResumeMismatch(self._gone(told))
+            raise ResumeMismatch(self._gone(self._count(self._done)))
+        known = [done for done in self._done if done.status is Status.APPLIED]
+        applied = self._count(known)
+        is_counted = self._write.stores_all
         if is_counted and info.points < applied:
             raise ResumeMismatch(
                 f"{self._origin} says that {applied:,} points are in collection "

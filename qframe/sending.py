@@ -76,6 +76,13 @@ class Sending:
     order : {"unordered", "semi-ordered", "ordered"}
     batch_timeout : float or None
         Seconds that a worker may be at a batch.
+
+    Attributes
+    ----------
+    workers : int
+        How many there are.
+    kind : {"thread", "process"}
+        Where they run.
     """
 
     def __init__(
@@ -99,16 +106,16 @@ class Sending:
         self._connection = connection
         self._collection = collection
         self._retry = retry
-        self._kind = worker_kind
-        self._workers = WORKERS if workers is None else int(workers)
+        self.kind: Kind = worker_kind
+        self.workers = WORKERS if workers is None else int(workers)
         if connection.transport == "embedded":
             # More writers are slower (1: 34-38k points/s, 2: 25-28k), and a store has one process.
-            self._kind, self._workers = "thread", 1
+            self.kind, self.workers = "thread", 1
         if order == "ordered":
-            self._workers = 1
+            self.workers = 1
         self._time_limit = batch_timeout
         self._start = Start(connection, collection, write)
-        self._gate = Gate(self._workers)
+        self._gate = Gate(self.workers)
         self._lessons = Lessons()
         self._activity = Activity()
         self._deliveries: dict[int, Delivery] = {}
@@ -176,9 +183,9 @@ class Sending:
 
         fatal = False
         pool = self._pool = Pool(
-            self._workers,
+            self.workers,
             self._start,
-            self._kind,
+            self.kind,
             drive=self._deliver,
             failed=self._lost,
             time_limit=self._time_limit,

@@ -10,7 +10,14 @@ from typing import Any, Literal
 from qframe.arguments import whole_number
 from qframe.batches import BATCH_SIZE, MAX_BATCH_BYTES, Limits
 from qframe.connection import Connection
-from qframe.errors import CollectionExists, InputError, QframeError, SchemaMismatch
+from qframe.errors import (
+    CollectionExists,
+    InputError,
+    QframeError,
+    Refuse,
+    SchemaMismatch,
+    raise_at_once,
+)
 from qframe.points import VectorColumn, VectorKind
 from qframe.schema import (
     DISTANCES,
@@ -42,6 +49,8 @@ class Target:
     distance : str or mapping of str to str
     config : mapping or None
         ``collection_config`` of the call.
+    refuse : callable
+        Is given what the collection is not as the call needs it for, and may raise it.
 
     Attributes
     ----------
@@ -51,6 +60,8 @@ class Target:
         Whether it was made by this upload.
     before : int
         Points that the collection held when it was found.
+    replaced : CollectionInfo or None
+        The collection that is to be deleted first.
 
     Raises
     ------
@@ -66,12 +77,14 @@ class Target:
         if_exists: Literal["append", "fail", "replace"],
         distance: str | Mapping[str, str],
         config: Mapping[str, Any] | None,
+        refuse: Refuse = raise_at_once,
     ) -> None:
         if if_exists not in ("append", "fail", "replace"):
             raise InputError(
                 f"if_exists={if_exists!r}: 'append' adds to the collection, 'fail' refuses, "
                 "'replace' deletes it and makes it anew"
             )
+        self._refuse = refuse
         self._store = store
         self._connection = connection
         self._collection = collection
@@ -83,12 +96,15 @@ class Target:
         check_collection_name(collection)
         found = store.describe(collection)
         if found is not None and if_exists == "fail":
-            raise CollectionExists(
-                f"collection {collection!r} at {connection.target} exists, with {found.points:,} "
-                'points; if_exists="append" adds to it, "replace" deletes it first'
+            self._refuse(
+                CollectionExists(
+                    f"collection {collection!r} at {connection.target} exists, with "
+                    f'{found.points:,} points; if_exists="append" adds to it, "replace" deletes it '
+                    "first"
+                )
             )
-        self._replaced = found if if_exists == "replace" else None
-        self.info = None if self._replaced else found
+        self.replaced = found if if_exists == "replace" else None
+        self.info = None if self.replaced else found
         if self.info is None:
             check_collection_name(collection, new=True)
         else:
@@ -103,13 +119,15 @@ class Target:
         """Raise when the collection or the server's version does not fit how to write."""
         self._write = write
         self._check_sharding(write)
-        longest = self._rules().max_timeout
+        longest = self.rules.max_timeout
         named = write.server_timeout
         if longest is not None and named is not None and named > longest:
-            raise SchemaMismatch(
-                f"timeout={write.timeout:g}: strict mode of collection {self._collection!r} lets a "
-                f"request name {longest} s at the most (max_timeout): "
-                f"qframe.connect(…, timeout={longest}), or wait=False, which names none"
+            self._refuse(
+                SchemaMismatch(
+                    f"timeout={write.timeout:g}: strict mode of collection {self._collection!r} "
+                    f"lets a request name {longest} s at the most (max_timeout): "
+                    f"qframe.connect(…, timeout={longest}), or wait=False, which names none"
+                )
             )
         for name, value, since in (
             ("update_filter", write.update_filter, UPDATE_FILTER_SINCE),
@@ -117,10 +135,12 @@ class Target:
         ):
             version = None if value is None else self._store.version()
             if version is not None and version < since:
-                raise SchemaMismatch(
-                    f"{name} needs Qdrant {'.'.join(map(str, since))}, and "
-                    f"{self._connection.target} is {'.'.join(map(str, version))}, which would "
-                    "overwrite the points without a word"
+                self._refuse(
+                    SchemaMismatch(
+                        f"{name} needs Qdrant {'.'.join(map(str, since))}, and "
+                        f"{self._connection.target} is {'.'.join(map(str, version))}, which would "
+                        "overwrite the points without a word"
+                    )
                 )
 
     def limits(self, batch_size: int | None, max_batch_bytes: int | None) -> Limits:
@@ -131,7 +151,7 @@ class Target:
             max_batch_bytes = whole_number("max_batch_bytes", max_batch_bytes, least=1)
         if batch_size is not None:
             self._check_batch_size(batch_size)
-        rules = self._rules()
+        rules = self.rules
         most = min(
             BATCH_SIZE, rules.max_batch_points or BATCH_SIZE, rules.write_rate_limit or BATCH_SIZE
         )
@@ -141,19 +161,24 @@ class Target:
     def check_points(self, points: int, *, bare_ids: bool) -> None:
         """Raise when these points would overwrite others unasked, or are too many."""
         self._points = (points, bare_ids)
-        info = self._rules()
+        info = self.rules
         if bare_ids and points and info.points:
-            raise InputError(
-                f"ids: the frame's index just counts its rows, and collection {info.name!r} holds "
-                f"{info.points:,} points already, which these ids would overwrite. "
-                'Name ids that mean something: ids="column", or ids=qframe.uuid5("key column"); '
-                'make the collection anew: if_exists="replace"; '
-                "or say that row numbers are the ids: ids=df.index"
+            self._refuse(
+                InputError(
+                    f"ids: the frame's index just counts its rows, and collection {info.name!r} "
+                    f"holds {info.points:,} points already, which these ids would overwrite. "
+                    'Name ids that mean something: ids="column", or '
+                    'ids=qframe.uuid5("key column"); '
+                    'make the collection anew: if_exists="replace"; '
+                    "or say that row numbers are the ids: ids=df.index"
+                )
             )
         if info.max_points is not None and points > info.max_points:
-            raise SchemaMismatch(
-                f"{points:,} points: strict mode of collection {info.name!r} takes "
-                f"{info.max_points:,} in all"
+            self._refuse(
+                SchemaMismatch(
+                    f"{points:,} points: strict mode of collection {info.name!r} takes "
+                    f"{info.max_points:,} in all"
+                )
             )
 
     def prepare(self, vectors: Mapping[str, VectorColumn]) -> CollectionInfo:
@@ -164,12 +189,12 @@ class Target:
         meanwhile is as good as one that was there, where it is to be added to.
         """
         if self.info is None:
-            schema = self._schema(vectors)
+            schema = self.schema(vectors)
             try:
-                if self._replaced is None:
+                if self.replaced is None:
                     self._store.create(self._collection, schema)
                 else:
-                    self._replace(self._replaced, schema)
+                    self._replace(self.replaced, schema)
             except CollectionExists:
                 if not self._is_shared:
                     raise
@@ -233,8 +258,9 @@ class Target:
         self.check_points(points, bare_ids=bare_ids)
         return info
 
-    def _rules(self) -> CollectionInfo:
-        """Return what holds for the collection; before it is made, by its settings."""
+    @property
+    def rules(self) -> CollectionInfo:
+        """What holds for the collection; before it is made, by its settings."""
         if self.info is not None:
             return self.info
         strict = self._config.get("strict_mode_config")
@@ -248,36 +274,44 @@ class Target:
         )
 
     def _check_sharding(self, write: WriteOptions) -> None:
-        rules = self._rules()
+        rules = self.rules
         if self.info is None and rules.custom_sharding:
-            raise SchemaMismatch(
-                f"collection {self._collection!r} is to have custom sharding, and a new one has no "
-                "shard keys yet: make the collection and its shard keys with Qdrant's own API, "
-                "then upload with shard_key=…"
+            self._refuse(
+                SchemaMismatch(
+                    f"collection {self._collection!r} is to have custom sharding, and a new one "
+                    "has no shard keys yet: make the collection and its shard keys with Qdrant's "
+                    "own API, then upload with shard_key=…"
+                )
             )
-        if rules.custom_sharding and write.shard_key is None:
-            raise SchemaMismatch(
-                f"collection {rules.name!r} has custom sharding: name the shard that takes "
-                "the points, shard_key=…"
+        elif rules.custom_sharding and write.shard_key is None:
+            self._refuse(
+                SchemaMismatch(
+                    f"collection {rules.name!r} has custom sharding: name the shard that takes "
+                    "the points, shard_key=…"
+                )
             )
-        if not rules.custom_sharding and write.shard_key is not None:
-            raise SchemaMismatch(
-                f"collection {rules.name!r} has no custom sharding: leave shard_key out"
+        elif not rules.custom_sharding and write.shard_key is not None:
+            self._refuse(
+                SchemaMismatch(
+                    f"collection {rules.name!r} has no custom sharding: leave shard_key out"
+                )
             )
 
     def _check_batch_size(self, points: int) -> None:
-        rules = self._rules()
+        rules = self.rules
         for most, per, name in (
             (rules.max_batch_points, "in a request", "upsert_max_batchsize"),
             (rules.write_rate_limit, "a minute, and so in a request", "write_rate_limit"),
         ):
             if most and points > most:
-                raise SchemaMismatch(
-                    f"batch_size={points}: strict mode of collection {rules.name!r} takes "
-                    f"{most} points {per} at the most ({name})"
+                self._refuse(
+                    SchemaMismatch(
+                        f"batch_size={points}: strict mode of collection {rules.name!r} takes "
+                        f"{most} points {per} at the most ({name})"
+                    )
                 )
 
-    def _schema(self, vectors: Mapping[str, VectorColumn]) -> CollectionSchema:
+    def schema(self, vectors: Mapping[str, VectorColumn]) -> CollectionSchema:
         """Build a new collection's schema from what the vectors are."""
         distances = self._distances()
         named = {**self._config.get("vectors", {}), **self._config.get("sparse_vectors", {})}
@@ -295,8 +329,11 @@ class Target:
                 schemas[name] = VectorSchema(column.kind, settings=settings)
                 continue
             if column.size is None:
-                raise InputError(
-                    f"no row has a vector {name!r}, so the size of a new collection's is unknown"
+                self._refuse(
+                    InputError(
+                        f"no row has a vector {name!r}, so the size of a new collection's is "
+                        "unknown"
+                    )
                 )
             for setting, value in (("size", column.size), ("distance", None)):
                 if setting in settings and settings[setting] != value:
@@ -320,11 +357,13 @@ class Target:
                 continue
             for known, schema in info.vectors.items():
                 if name in (None, known) and schema.distance not in (None, distance):
-                    raise SchemaMismatch(
-                        f"distance={distance!r}: collection {info.name!r} compares "
-                        f"{f'the vector {known!r}' if known else 'its vectors'} by "
-                        f'{schema.distance}, for good; leave distance out, or if_exists="replace" '
-                        "makes the collection anew"
+                    self._refuse(
+                        SchemaMismatch(
+                            f"distance={distance!r}: collection {info.name!r} compares "
+                            f"{f'the vector {known!r}' if known else 'its vectors'} by "
+                            f"{schema.distance}, for good; leave distance out, or "
+                            'if_exists="replace" makes the collection anew'
+                        )
                     )
 
     def _check_settings(self) -> None:

@@ -88,3 +88,27 @@ def test_labels_that_json_does_not_know() -> None:
     bad = BadRows(pd.Index([math.nan, 1.0]))
     bad.add(0, "a", "is wrong", "mend it")
     json.dumps(bad.to_json(), allow_nan=False)
+
+
+def test_findings_are_counted_by_column() -> None:
+    """A row counts once a column, however much is wrong with it there."""
+    bad = _three()
+    bad.add(2, "b", "is bent", "straighten it")
+    bad.add(2, "b", "is long", "cut it")
+    assert bad.counts() == {"b": 1, "a": 2}
+    assert bad.findings == 5
+
+
+def test_going_back_forgets_what_was_found_since() -> None:
+    """Findings after a mark are forgotten, and those before it stay."""
+    bad = _three()
+    before, mark = bad.to_json(), bad.mark()
+    bad.add(3, "a", "is 3", "fill it")
+    bad.add(3, "c", "is odd", "even it")
+    bad.back_to(mark)
+    assert bad.to_json() == before
+
+
+def test_the_first_findings_alone() -> None:
+    """Those of the first rows are to be had without the others."""
+    assert _three().to_json(2) == _three().to_json()[:2]

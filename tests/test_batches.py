@@ -58,7 +58,8 @@ def test_batches_hold_every_point_once(
     assert [b.start for b in batches[1:]] == [b.stop for b in batches[:-1]]
     for batch in batches:
         assert 1 <= len(batch) <= batch_size
-        assert len(batch) == 1 or measure[batch.rows].sum() <= max_bytes
+        assert batch.width == measure[batch.rows].sum()
+        assert len(batch) == 1 or batch.width <= max_bytes
         assert ((batch.start <= _at(batch.rows)) & (_at(batch.rows) < batch.stop)).all()
     for batch, following in itertools.pairwise(batches):
         # As full as it may be: the next point would not have fitted.

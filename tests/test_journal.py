@@ -540,3 +540,36 @@ def test_the_same_frame_goes_on_and_another_does_not(path: Path) -> None:
         assert gaps(journal.done, 2) == [(1, 2)]
     with pytest.raises(ResumeMismatch, match="the ids differ somewhere in rows 0 to "):
         _open(path, made([1, 3]))
+
+
+def _peek(path: Path, was: Fingerprint = PRINT, **changes: Any) -> list[Range]:
+    return Journal.peek(path, was, **{"collection": "movies", "target": "http://host", **changes})
+
+
+def test_a_peek_changes_nothing(path: Path) -> None:
+    """Who only looks sees what has arrived, and makes, mends and locks nothing."""
+    assert _peek(path) == []
+    assert not path.exists()
+    with _open(path) as journal:
+        journal.record(_result(0, 1000, A))
+        assert _peek(path) == journal.done  # while it is in use
+    with path.open("ab") as file:
+        file.write(b"1234")  # a torn line
+    before = path.read_bytes()
+    assert _peek(path) == [Range(0, 1000, A)]
+    assert path.read_bytes() == before
+
+
+def test_a_peek_refuses_what_opening_refuses(path: Path, tmp_path: Path) -> None:
+    """Another upload's journal, what is none, and what cannot be one are told alike."""
+    _open(path).close()
+    foreign = tmp_path / "notes.txt"
+    foreign.write_text("mine")
+    other = dataclasses.replace(PRINT, rows=5)
+    for place, was in ((path, other), (foreign, PRINT), (tmp_path, PRINT), (path / "x", PRINT)):
+        texts = []
+        for act in (_open, _peek):
+            with pytest.raises((JournalError, ResumeMismatch)) as caught:
+                act(place, was)
+            texts.append(str(caught.value))
+        assert texts[0] == texts[1]

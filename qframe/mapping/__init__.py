@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qframe.errors import InputError
+from qframe.errors import BadRowsError, InputError, Refuse, raise_at_once
 from qframe.mapping.badrows import BadRows
-from qframe.mapping.ids import note_duplicates, resolve_ids
+from qframe.mapping.ids import ResolvedIds, note_duplicates, resolve_ids
 from qframe.mapping.payload import resolve_payload
 from qframe.mapping.vectors import resolve_vectors
 from qframe.points import PointColumns
@@ -24,15 +24,37 @@ class Mapped:
     Attributes
     ----------
     points : PointColumns
-    skipped : list of dict
-        Findings of rows that were set aside: position, label, column, reason; of JSON's types.
-    bare_ids : bool
-        Whether the ids are just row numbers of this frame.
+    ids : ResolvedIds
+        Where the points' ids come from.
+    bad : BadRows
+        What is wrong with the other rows.
     """
 
     points: PointColumns
-    skipped: list[dict[str, Any]]
-    bare_ids: bool
+    ids: ResolvedIds
+    bad: BadRows
+
+    @property
+    def bare_ids(self) -> bool:
+        """Whether the ids are just row numbers of this frame."""
+        return self.ids.bare
+
+    @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """Findings of rows that were set aside: position, label, column, reason; JSON's types."""
+        return self.bad.to_json()
+
+    def complaint(self, bad_rows: str) -> BadRowsError | None:
+        """Return what refuses the frame for its rows; None where it is fine.
+
+        Parameters
+        ----------
+        bad_rows : {"raise", "skip"}
+            Whether rows that cannot become points refuse it, or only when no row is left.
+        """
+        if self.bad and (bad_rows == "raise" or not len(self.points)):
+            return self.bad.error()
+        return None
 
 
 def resolve(
@@ -44,6 +66,7 @@ def resolve(
     missing: str = "null",
     bad_rows: str = "raise",
     info: CollectionInfo | None = None,
+    refuse: Refuse = raise_at_once,
 ) -> Mapped:
     """Turn a frame into points, or say of every row why it cannot become one.
 
@@ -54,6 +77,8 @@ def resolve(
         As in `qframe.upload`.
     info : CollectionInfo or None
         The collection that the points go to, if it exists.
+    refuse : callable
+        Is given what is wrong with the rows, and what does not fit the collection. It may raise it.
 
     Returns
     -------
@@ -74,15 +99,16 @@ def resolve(
     check_bad_rows(bad_rows)
     bad = BadRows(frame.index)
     resolved = resolve_ids(frame, ids, bad)
-    columns, used = resolve_vectors(frame, vectors, info, bad)
+    columns = resolve_vectors(frame, vectors, info, bad, refuse=refuse)
+    used = {label for column in columns.values() for label in column.labels}
     fields = resolve_payload(frame, payload, used | resolved.used, resolved.kept, missing, bad)
     note_duplicates(resolved, bad)  # of the rows that nothing else is wrong with
-    kept = None
-    if bad:
-        kept = np.flatnonzero(~bad.mask())
-        if bad_rows == "raise" or not len(kept):
-            raise bad.error()
-    return Mapped(PointColumns(resolved.ids, columns, fields, kept), bad.to_json(), resolved.bare)
+    kept = np.flatnonzero(~bad.mask()) if bad else None
+    mapped = Mapped(PointColumns(resolved.ids, columns, fields, kept), resolved, bad)
+    complaint = mapped.complaint(bad_rows)
+    if complaint is not None:
+        refuse(complaint)
+    return mapped
 
 
 def check_bad_rows(bad_rows: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -109,9 +109,34 @@ class BadRows:
             }
         )
 
-    def to_json(self) -> list[dict[str, Any]]:
-        """Return the findings as JSON's types, for a report's attributes."""
-        frame = self.to_frame()
+    @property
+    def findings(self) -> int:
+        """How many there are; a row may have several."""
+        return sum(len(positions) for positions, _ in self._kinds.values())
+
+    def counts(self) -> dict[str, int]:
+        """Return in how many rows something is wrong, by column, or what stands for one."""
+        found: dict[str, list[int]] = {}
+        for (column, _), (positions, _) in self._kinds.items():
+            found.setdefault(column, []).extend(positions)
+        return {column: len(np.unique(positions)) for column, positions in found.items()}
+
+    def mark(self) -> dict[tuple[str, str], int]:
+        """Return where the findings stand, for `back_to`."""
+        return {kind: len(positions) for kind, (positions, _) in self._kinds.items()}
+
+    def back_to(self, mark: Mapping[tuple[str, str], int]) -> None:
+        """Forget what was found since."""
+        for kind in list(self._kinds):
+            if kind not in mark:
+                del self._kinds[kind]
+                continue
+            for found in self._kinds[kind]:
+                del found[mark[kind] :]
+
+    def to_json(self, most: int | None = None) -> list[dict[str, Any]]:
+        """Return the findings, or so many of the first, as JSON's types, for attributes."""
+        frame = self.to_frame().iloc[:most]
         labels = map(_plain, self.labels(frame["position"].to_numpy()))
         cells = (frame[name].tolist() for name in ("position", "column", "reason"))
         return [

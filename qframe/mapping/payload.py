@@ -109,9 +109,12 @@ def resolve_payload(
             )
         taken[text] = column
         if isinstance(column, Geo):
-            columns.append(_geo_column(frame, column, text, drop, bad))
+            made = _geo_column(frame, column, text, drop, bad)
+            made.labels = (column.lat, column.lon)
         else:
-            columns.append(resolve_column(pick(frame, column, "payload"), text, drop, bad))
+            made = resolve_column(pick(frame, column, "payload"), text, drop, bad)
+            made.labels = (column,)
+        columns.append(made)
     return tuple(columns)
 
 
@@ -342,7 +345,7 @@ def _text(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> Payload
     return ConvertedColumn(key, PayloadKind.TEXT, read, drop)
 
 
-def _cells(series: pd.Series[Any], rows: Rows) -> list[Any]:
+def python_cells(series: pd.Series[Any], rows: Rows) -> list[Any]:
     """Return the cells of some rows as Python objects."""
     arrow = arrow_array(series)
     if arrow is None:
@@ -380,10 +383,10 @@ def _with_dicts(value: Any, type_: Any) -> Any:
 def _checked(series: pd.Series[Any], key: str, drop: bool, bad: BadRows) -> PayloadColumn:
     """Read a column cell by cell, each through the conversion table."""
     for span in spans(len(series)):
-        _check_cells(_cells(series, span), span.start, _named(series.name), bad)
+        _check_cells(python_cells(series, span), span.start, _named(series.name), bad)
 
     def read(rows: Rows) -> tuple[list[Any], NDArray[np.bool_]]:
-        values = [convert(cell) for cell in _cells(series, rows)]
+        values = [convert(cell) for cell in python_cells(series, rows)]
         missing = np.fromiter((value is None for value in values), np.bool_, row_count(rows))
         return values, missing
 

@@ -76,7 +76,7 @@ def resolve_records(
     frame = pd.DataFrame(index=index)
     resolved = resolve_record_ids(objects(ids), bad)
     named = _by_name(vectors, index, info, bad, lenient)
-    columns, _ = resolve_vectors(frame, named, info, bad, lenient=lenient)
+    columns = resolve_vectors(frame, named, info, bad, lenient=lenient)
     kept = np.flatnonzero(~bad.mask()) if bad else None
     skipped = [finding | {"position": first + finding["position"]} for finding in bad.to_json()]
     return PointColumns(resolved, columns, (), kept, documents), skipped

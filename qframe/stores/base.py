@@ -94,6 +94,10 @@ class Store(ABC):
         """Describe a collection; None when there is none of this name."""
 
     @abstractmethod
+    def check(self, collection: str, schema: CollectionSchema) -> None:
+        """Raise what `create` would raise before it asks anybody; nothing is made or sent."""
+
+    @abstractmethod
     def create(self, collection: str, schema: CollectionSchema) -> None:
         """Create a collection.
 

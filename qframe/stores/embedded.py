@@ -55,6 +55,12 @@ class EmbeddedStore(Store):
         except CollectionNotFound:
             return None
 
+    def check(self, collection: str, schema: CollectionSchema) -> None:
+        """Raise what `create` would raise before anything is made."""
+        plain = _plain(schema)
+        edge_config(plain)
+        ShardFiles.at(self.folder, collection).check_free(plain)
+
     def create(self, collection: str, schema: CollectionSchema) -> None:
         """Create a collection, on the disk when this returns, and open for nobody else.
 
@@ -65,15 +71,7 @@ class EmbeddedStore(Store):
         InputError
             For settings that only a server has, and for names that the disk cannot hold.
         """
-        plain = CollectionSchema(
-            {
-                name: VectorSchema(
-                    vector.kind, vector.size, vector.distance, plain_settings(vector.settings)
-                )
-                for name, vector in schema.vectors.items()
-            },
-            plain_settings(schema.settings),
-        )
+        plain = _plain(schema)
         create_shard(self.folder, collection, plain, edge_config(plain))
         self._shard(collection)
 
@@ -191,6 +189,15 @@ class EmbeddedStore(Store):
         shard = self._shards.pop(collection, None)
         if shard is not None:
             shard.close()
+
+
+def _plain(schema: CollectionSchema) -> CollectionSchema:
+    """Return a schema whose settings are of JSON's types."""
+    vectors = {
+        name: VectorSchema(one.kind, one.size, one.distance, plain_settings(one.settings))
+        for name, one in schema.vectors.items()
+    }
+    return CollectionSchema(vectors, plain_settings(schema.settings))
 
 
 def _check_limit(limit: int) -> None:

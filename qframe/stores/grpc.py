@@ -127,6 +127,10 @@ class GrpcStore(Store):
             ),
         )
 
+    def check(self, collection: str, schema: CollectionSchema) -> None:
+        """Raise what `create` would raise before it asks anybody."""
+        _creation(collection, schema)
+
     def create(self, collection: str, schema: CollectionSchema) -> None:
         """Create a collection.
 

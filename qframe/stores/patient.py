@@ -55,6 +55,10 @@ class PatientStore(Store):
         """Describe a collection; None when there is none of this name."""
         return self._persist(lambda: self._store.describe(collection))
 
+    def check(self, collection: str, schema: CollectionSchema) -> None:
+        """Raise what `create` would raise before it asks anybody."""
+        self._store.check(collection, schema)
+
     def create(self, collection: str, schema: CollectionSchema) -> None:
         """Create a collection.
 

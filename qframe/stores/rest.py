@@ -100,6 +100,10 @@ class RestStore(Store):
                 queue_length=(info.get("update_queue") or {}).get("length"),
             )
 
+    def check(self, collection: str, schema: CollectionSchema) -> None:
+        """Raise what `create` would raise before it asks anybody."""
+        dumps(_creation(schema))
+
     def create(self, collection: str, schema: CollectionSchema) -> None:
         """Create a collection.
 

@@ -159,6 +159,12 @@ class ShardFiles:
         """See that the schema is of JSON's types, before anything is made."""
         _metadata(self.collection, schema, "")
 
+    def check_free(self, schema: CollectionSchema) -> None:
+        """See that a collection of this schema can be made here, and make nothing."""
+        self.check_writable(schema)
+        if self.path.exists():
+            self.check_ours()
+
     def check_ours(self) -> None:
         """See that the folder holds nothing but our own files.
 

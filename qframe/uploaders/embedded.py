@@ -12,6 +12,7 @@ from qframe.gate import Gate
 from qframe.points import PointBlock
 from qframe.report import Status
 from qframe.retry import Retry
+from qframe.schema import VectorSchema
 from qframe.transports.edge_handle import engine, guarded
 from qframe.transports.embedded import Shard, open_shard
 from qframe.transports.shard_files import ShardFiles
@@ -38,6 +39,12 @@ class EdgeBody:
 
     points: list[Any]
     size: int
+
+
+def encode(block: PointBlock, vectors: Mapping[str, VectorSchema]) -> EdgeBody:
+    """Check points against the vectors of a collection and build the engine's objects."""
+    points = guarded("the points cannot be made", lambda: edge_points(block, vectors))
+    return EdgeBody(points, vector_bytes(block))
 
 
 class EmbeddedBatchUploader(BaseUploader[EdgeBody]):
@@ -150,9 +157,7 @@ class EmbeddedBatchUploader(BaseUploader[EdgeBody]):
         CollectionNotFound, StoreLocked, EngineError
             Where the collection cannot be opened, or the engine does not make the points.
         """
-        vectors = self._open().schema.vectors
-        points = guarded("the points cannot be made", lambda: edge_points(block, vectors))
-        return EdgeBody(points, vector_bytes(block))
+        return encode(block, self._open().schema.vectors)
 
     def size(self, body: EdgeBody) -> int:
         """Count the bytes of the vectors' numbers."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from qframe.errors import InputError, SchemaMismatch
+from qframe.errors import InputError, Refuse, SchemaMismatch, raise_at_once
 from qframe.mapping.badrows import BadRows
 from qframe.mapping.columns import arrow_array, is_label, is_own, pick
 from qframe.mapping.vectors import dense, multi, sparse
@@ -44,7 +44,8 @@ def resolve_vectors(
     bad: BadRows,
     *,
     lenient: bool = False,
-) -> tuple[dict[str, VectorColumn], set[Hashable]]:
+    refuse: Refuse = raise_at_once,
+) -> dict[str, VectorColumn]:
     """Read the ``vectors`` argument and check every row of what it names.
 
     Parameters
@@ -57,13 +58,14 @@ def resolve_vectors(
         Takes what is wrong with single rows.
     lenient : bool
         Whether it takes what is wrong with all rows alike, too.
+    refuse : callable
+        Is given each SchemaMismatch. Where it does not raise it, the vectors are those that a new
+        collection would get.
 
     Returns
     -------
-    vectors : dict of str to VectorColumn
+    dict of str to VectorColumn
         By vector name; ``""`` is the unnamed one.
-    used : set
-        Labels of the columns that are used up.
 
     Raises
     ------
@@ -72,18 +74,26 @@ def resolve_vectors(
     """
     named = isinstance(vectors, Mapping)
     wanted: dict[str, Any] = dict(vectors) if named else {"": vectors}
-    used: set[Hashable] = set()
     columns: dict[str, VectorColumn] = {}
     for name, value in wanted.items():
         _check_name(name)
-        schema = None if info is None else _expected(name, info, list(wanted))
-        source = replace(_source(frame, value, name, used), lenient=lenient)
-        columns[name] = _column(source, schema, info, bad, may_lack=named and name != "")
+        source = replace(_source(frame, value, name), lenient=lenient)
+        may_lack = named and name != ""
+        before = bad.mark()
+        try:
+            schema = None if info is None else _expected(name, info, list(wanted))
+            column = _column(source, schema, info, bad, may_lack=may_lack)
+        except SchemaMismatch as error:
+            refuse(error)
+            bad.back_to(before)
+            column = _column(source, None, None, bad, may_lack=may_lack)
+        column.labels, column.noun = source.labels, source.finding
+        columns[name] = column
     if info is None and "" in columns and columns[""].kind is VectorKind.SPARSE:
         raise InputError(
             'vectors: Qdrant keeps sparse vectors by name only; name it, as in vectors={"text": …}'
         )
-    return columns, used
+    return columns
 
 
 def _check_name(name: Any) -> None:
@@ -122,15 +132,14 @@ def _expected(name: str, info: CollectionInfo, wanted: list[str]) -> VectorSchem
     )
 
 
-def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> Source:
+def _source(frame: pd.DataFrame, value: Any, name: str) -> Source:
     """Find the data that one vector is made from."""
     role = "vectors" if name == "" else f"vectors[{name!r}]"
     if isinstance(value, pd.Series) and value.index.equals(frame.index) and is_own(frame, value):
         value = value.name
     if isinstance(value, str) or is_label(frame, value):
         column = pick(frame, value, role)
-        used.add(value)
-        return Source(role, f"column {value!r}", column)
+        return Source(role, f"column {value!r}", column, (value,))
     if isinstance(value, pd.Series | pd.DataFrame) and not value.index.equals(frame.index):
         raise InputError(
             f"{role}: the {type(value).__name__} has another index than the frame; pass columns of "
@@ -150,8 +159,7 @@ def _source(frame: pd.DataFrame, value: Any, name: str, used: set[Hashable]) -> 
             columns = [pick(frame, label, role) for label in value]
             if len(set(value)) < len(value):
                 raise InputError(f"{role}: a column is listed twice")
-            used.update(value)
-            return Source(role, f"columns {value[0]!r} to {value[-1]!r}", columns)
+            return Source(role, f"columns {value[0]!r} to {value[-1]!r}", columns, tuple(value))
         if not value and len(frame):
             raise InputError(f"{role}: an empty list of columns")
         value = _stack(value)

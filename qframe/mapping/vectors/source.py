@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -41,6 +41,8 @@ class Source:
         What it is, for messages.
     data : Series, list of Series, array, or scipy.sparse matrix
         One row a row of the frame.
+    labels : tuple of hashable
+        The columns of the frame that these are.
     lenient : bool
         Whether what is wrong with all rows is told row by row, as in the middle of a stream, and
         not raised.
@@ -49,7 +51,7 @@ class Source:
     role: str
     noun: str
     data: Any
-
+    labels: tuple[Hashable, ...] = ()
     lenient: bool = False
 
     @property
