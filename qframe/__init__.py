@@ -21,6 +21,8 @@ in the direction that the data takes::
               -> sending        results -> journal, progress, report, errors
               -> barrier        acknowledged -> applied, or why that is not certain
               -> failed_rows    a report -> the rows that did not get in
+              -> planning       the same call, and nothing is sent: roles says what each column is
+                                  for, forecast what the batches are, overview shows it
               -> verification   what is stored -> how it differs from the frame; readback reads it,
                                   comparison says what is equal
 
@@ -42,9 +44,9 @@ A module imports only from those before it: version, errors, names <- arguments,
 markup, points, schema, write, report, causes, ways, telling, showing, retry, gate, activity, pace,
 batches <- progress, display, panel, fingerprint, linefile, ranges <- journal <- mapping, encoding
 <- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
-pool <- barrier, target, run, watch, sending, job <- resume, read, comparison, failed_rows <-
-readback <- uploading, verification <- accessor. REST, gRPC and the embedded engine never meet. No
-module has the name of something public, which it would hide.
+pool <- barrier, target, run, watch, sending, job <- resume, read, comparison, failed_rows,
+forecast, roles <- readback, overview <- uploading, verification, planning <- accessor. REST, gRPC
+and the embedded engine never meet. No module has the name of something public, which it would hide.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
     from qframe.job import UploadJob
     from qframe.mapping.ids import uuid4, uuid5
     from qframe.mapping.payload import geo
+    from qframe.planning import plan
     from qframe.pool import ParallelWorkerPool
     from qframe.progress import ProgressEvent
     from qframe.read import read_collection, search
@@ -165,6 +168,7 @@ __all__ = [
     "connect",
     "failed",
     "geo",
+    "plan",
     "read_collection",
     "search",
     "show",

@@ -43,6 +43,18 @@ def line(*parts: str) -> str:
     return f'<div style="margin: 0.2em 0">{" ".join(parts)}</div>'
 
 
+def verbatim(value: object) -> str:
+    """Return markup of text of several lines, whose lines stay apart; long ones are broken.
+
+    Examples
+    --------
+    >>> verbatim("1 < 2")
+    '<div style="white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.2em 0">1 &lt; 2</div>'
+    """
+    style = "white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.2em 0"
+    return f'<div style="{style}">{text(value)}</div>'
+
+
 def bar(done: int, total: int | None, label: str) -> str:
     """Return a bar, which runs without an end where the total is not known.
 

@@ -23,6 +23,7 @@ HOMES = {
     "connect": "qframe.connection",
     "failed": "qframe.failed_rows",
     "geo": "qframe.mapping.payload",
+    "plan": "qframe.planning",
     "read_collection": "qframe.read",
     "search": "qframe.read",
     "show": "qframe.showing",

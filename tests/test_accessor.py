@@ -14,7 +14,7 @@ from qframe import InputError
 ROOT = Path(__file__).parents[1]
 
 
-METHODS = ["upload", "verify", "failed"]
+METHODS = ["upload", "plan", "verify", "failed"]
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from qframe.markup import bar, box, code, folded, line, pairs, strong, table, text
+from qframe.markup import bar, box, code, folded, line, pairs, strong, table, text, verbatim
 
 HOSTILE = "</code><script>alert('x')</script> & \"quoted\""
 
@@ -38,11 +38,12 @@ def test_text_stays_text() -> None:
         table([HOSTILE, "n"], [[text(HOSTILE), "1"]], numbers=[1]),
         folded(HOSTILE, text(HOSTILE)),
         bar(1, 2, HOSTILE),
+        verbatim(HOSTILE),
     )
     reader = Reader(markup)
     assert reader.open == ["progress"] or not reader.open
     assert "script" not in reader.tags
-    assert "".join(reader.words).count(HOSTILE) == 8
+    assert "".join(reader.words).count(HOSTILE) == 9
 
 
 def test_nothing_is_loaded() -> None:
@@ -57,3 +58,10 @@ def test_a_bar_has_an_end_where_there_is_one() -> None:
     assert 'max="8" value="3"' in bar(3, 8, "x")
     assert "value=" not in bar(3, None, "x")
     assert 'max="1" value="1"' in bar(0, 0, "x")
+
+
+def test_lines_stay_apart() -> None:
+    """Text of several lines keeps them, and what they are indented by."""
+    markup = verbatim("one\n  two")
+    assert "one\n  two" in markup
+    assert "white-space: pre-wrap" in markup
