@@ -22,7 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+ROOT_FOLDER = Path(__file__).parents[2]
 
 DONE = b'{"result":{"operation_id":1,"status":"completed"},"status":"ok","time":0.0}'
 ROOT = b'{"title":"discard","version":"1.20.0"}'
@@ -90,9 +93,11 @@ def discarding_server(size: int) -> Iterator[DiscardingServer]:
     """Run the server in a process of its own."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.benchmarks.discard", "--size", str(size)],
+        cwd=ROOT_FOLDER,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # the ■ of a notebook interrupts its kernel's whole group
     )
     assert process.stdin is not None
     with process:

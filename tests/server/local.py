@@ -92,6 +92,7 @@ class LocalServer:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,
+                start_new_session=True,  # the ■ of a notebook interrupts its kernel's whole group
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
