@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,20 @@ def listed_for_conda() -> list[str]:
     return [entry for entry in entries if entry not in ("conda-forge", "pip", "pip:")]
 
 
+def sources(folder: Path) -> Iterator[str]:
+    """Read the code of a folder: of its modules, and of its notebooks' cells."""
+    for path in folder.rglob("*.py"):
+        yield path.read_text()
+    for path in folder.rglob("*.ipynb"):
+        cells = json.loads(path.read_text())["cells"]
+        yield from ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
 def imported(folder: str) -> set[str]:
     """Return the distributions that the files of a folder import, inside of functions too."""
     names = set()
-    for path in (ROOT / folder).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for source in sources(ROOT / folder):
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Import):
                 names |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
