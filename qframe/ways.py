@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from qframe import errors
@@ -83,14 +82,17 @@ def _spoken(report: pd.DataFrame, summary: Mapping[str, Any]) -> str:
 
 def ways_on(report: pd.DataFrame, summary: Mapping[str, Any]) -> list[Sentence]:
     """Say what to type next, after points did not arrive."""
-    is_failed = (report["status"] == Status.FAILED.value).to_numpy(dtype=bool, na_value=False)
-    kinds = report["error_type"][is_failed]
-    refused = [name for name in kinds.dropna().unique() if _is_refusal(name)]
-    is_refused = kinds.isin(refused).to_numpy(dtype=bool, na_value=False)
+    cells = (report[name].tolist() for name in ("status", "error_type", "points"))
+    failed = [
+        (_is_refusal(kind), points)
+        for status, kind, points in zip(*cells, strict=True)
+        if status == Status.FAILED
+    ]
+    is_refused = any(is_refusal for is_refusal, _ in failed)
     ways: list[Sentence] = []
-    if is_failed.any():
+    if failed:
         ways.append(("", "df.qdrant.failed(report)", " gives the failed rows with their reasons"))
-    if (report["points"][is_failed].to_numpy()[is_refused] > 1).any():
+    if any(is_refusal and points > 1 for is_refusal, points in failed):
         ways.append(
             (
                 "good rows that could not be told from bad ones are among them, which ",
@@ -103,7 +105,7 @@ def ways_on(report: pd.DataFrame, summary: Mapping[str, Any]) -> list[Sentence]:
     if "mapping" not in summary:  # a stream
         return ways or [("the same call again sends everything anew",)]
     journal, ended = summary.get("journal"), summary.get("ended")
-    if refused:
+    if is_refused:
         without = "" if journal is None else ", without journal,"
         ways.append(
             (
@@ -123,25 +125,26 @@ def ways_on(report: pd.DataFrame, summary: Mapping[str, Any]) -> list[Sentence]:
 
 def first_failure(report: pd.DataFrame) -> int | None:
     """Return the line of the first failure by row, or of the first that ended the others too."""
-    arrived = report["status"].isin([status.value for status in ARRIVED])
-    places = np.flatnonzero(~arrived.to_numpy() & report["error_type"].notna().to_numpy())
-    if not len(places):
-        return None
-    kinds = report["error_type"].iloc[places]
-    fatal = [name for name in kinds.unique() if getattr(_class(name), "fatal", False)]
-    order = np.lexsort((report["start"].to_numpy()[places], ~kinds.isin(fatal).to_numpy()))
-    return int(places[order[0]])
+    cells = (report[name].tolist() for name in ("status", "error_type", "start"))
+    failures = [
+        (not _class(kind).fatal, start, line)
+        for line, (status, kind, start) in enumerate(zip(*cells, strict=True))
+        if status not in ARRIVED and isinstance(kind, str)
+    ]
+    return min(failures)[2] if failures else None
 
 
 def _found(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
 
 
-def _is_refusal(name: str) -> bool:
+def _is_refusal(name: object) -> bool:
     return issubclass(_class(name), errors.InvalidRequest)
 
 
-def _class(name: str) -> type:
-    """Return the error that a report names; what is none of ours is any exception."""
-    found = getattr(errors, name, Exception)
-    return found if isinstance(found, type) else Exception
+def _class(name: object) -> type[errors.QframeError]:
+    """Return the error that a report names, or the root of them where it is none of them."""
+    found = getattr(errors, name, None) if isinstance(name, str) else None
+    if isinstance(found, type) and issubclass(found, errors.QframeError):
+        return found
+    return errors.QframeError
