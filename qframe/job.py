@@ -157,6 +157,7 @@ class UploadJob:
         return self.result()
 
     def _run(self) -> None:
+        __tracebackhide__ = True
         report: pd.DataFrame | None = None
         try:
             report = self._watch.tell_of(self._story)

@@ -14,7 +14,8 @@ LEFT = "text-align: left; vertical-align: top; white-space: normal"
 RIGHT = "text-align: right; vertical-align: top; white-space: nowrap"
 LABEL = f"{LEFT}; font-weight: normal; opacity: 0.75; white-space: nowrap"
 TABLE = "border-collapse: collapse; margin: 0.2em 0; font-size: inherit; width: auto; border: none"
-PAD = "; padding: 0.1em 0.9em 0.1em 0; background: transparent; border: none"
+PAD = "; padding: 0.1em 0.9em 0.1em 0; background: transparent; border: none; line-height: 1.5"
+ROW = '<tr style="background: transparent">'
 
 
 def text(value: object) -> str:
@@ -36,6 +37,11 @@ def code(value: object) -> str:
 def strong(value: object) -> str:
     """Return markup of what is read first."""
     return f"<strong>{text(value)}</strong>"
+
+
+def faint(value: object) -> str:
+    """Return markup of what is read last."""
+    return f'<span style="opacity: 0.6">{text(value)}</span>'
 
 
 def line(*parts: str) -> str:
@@ -81,7 +87,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
         Text, and markup.
     """
     body = "".join(
-        f'<tr><th scope="row" style="{LABEL}{PAD}">{text(label)}</th>'
+        f'{ROW}<th scope="row" style="{LABEL}{PAD}">{text(label)}</th>'
         f'<td style="{LEFT}{PAD}">{figure}</td></tr>'
         for label, figure in rows
     )
@@ -109,7 +115,7 @@ def table(
         for name, style in zip(heads, styles, strict=True)
     )
     body = "".join(
-        "<tr>"
+        ROW
         + "".join(
             f'<td style="{style}">{cell}</td>' for cell, style in zip(row, styles, strict=True)
         )
@@ -117,7 +123,7 @@ def table(
         for row in rows
     )
     return (
-        f'<div style="overflow-x: auto"><table style="{TABLE}"><thead><tr>{head}</tr></thead>'
+        f'<div style="overflow-x: auto"><table style="{TABLE}"><thead>{ROW}{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
 

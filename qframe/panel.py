@@ -1,13 +1,15 @@
 """Progress in a notebook: a panel that lives while its upload does, and what is left of it.
 
 A widget that is saved says nothing when its notebook is opened again. So it stands in an output
-that has an id, and at the end HTML takes its place there.
+that has an id, and at the end HTML takes its place there. Below it a line tells now and then how
+far a long upload is, and that one is saved.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import time
 from typing import Any
 
 from qframe import markup, showing
@@ -18,6 +20,13 @@ from qframe.progress import CAUSES, WORKERS, Live, Phase
 DRAW_SECONDS = 0.1
 """Between two drawings: ten a second keep a browser busy for a fifth of a core, and an eye does not
 follow more. Servers drop output above 1,000 messages a second."""
+
+KEPT_SECONDS = 10.0
+"""Between two notes of how far it is, for a notebook that is saved while an upload runs. Each of
+them is a change of the notebook, which a front end may keep for ever."""
+
+LINE_FROM = 8
+"""Spans of time from which on throughput is shown as a line: fewer are a blot."""
 
 NO_WIDGETS = (
     "This is a text, as ipywidgets is not installed: %pip install ipywidgets brings a panel with a "
@@ -49,9 +58,10 @@ def panel(live: Live, *notes: str) -> str:
     if live.phase is Phase.CHECKING:
         return markup.box("panel", markup.line(head), markup.line(markup.text(live.phase.value)))
     speed = markup.text(" · ".join(live.speed() or [live.phase.value]))
-    if len(live.line) > 1:
-        speed += f' <span style="white-space: nowrap">{sparkline(live.line)}</span>'
-    rows = [("speed", speed), ("requests", markup.text(" · ".join(live.batches())))]
+    rows = [("speed", speed)]
+    if len(live.line) >= LINE_FROM:
+        rows.append(("over time", markup.faint(sparkline(live.line))))
+    rows.append(("requests", markup.text(" · ".join(live.batches()))))
     if trouble := live.trouble():
         rows.append(("trouble", markup.text(" · ".join(trouble))))
     if look.causes:
@@ -84,6 +94,22 @@ def ended(ending: Ending, *, block: bool) -> dict[str, str]:
     return {"text/plain": sentence, "text/html": markup.box("report", *lines)}
 
 
+def kept(live: Live) -> dict[str, str]:
+    """Return what a notebook keeps of an upload that runs while it is saved.
+
+    A widget is not saved, and whoever opens the notebook without its kernel sees none.
+    """
+    text = f"at {time.strftime('%X')}: {live.event.collection}, {live.done()}, {live.phase.value}"
+    return {"text/plain": text, "text/html": markup.line(markup.faint(text))}
+
+
+def put(bundle: dict[str, Any]) -> Any:
+    """Make an output of the cell; return the handle by which it is changed."""
+    from IPython.display import display
+
+    return display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+
+
 class Page(Display):
     """Text in an output of a cell, drawn anew.
 
@@ -109,9 +135,7 @@ class Page(Display):
 
     def _show(self, bundle: dict[str, Any]) -> None:
         if self._handle is None:
-            from IPython.display import display
-
-            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = put(bundle)
         else:
             self._handle.update(bundle, raw=True)
 
@@ -129,12 +153,17 @@ class Panel(Page):
     def __init__(self, *, block: bool) -> None:
         super().__init__(block=block)
         self._box: Any = None
+        self._note: Any = None
+        self._noted = 0.0
         self._is_stopping = False
 
     def draw(self, live: Live) -> None:
         if self._box is None:
             self._open(live)
         self._html.value = panel(live)
+        if live.event.seconds - self._noted >= KEPT_SECONDS:
+            self._noted = live.event.seconds
+            self._keep(kept(live))
         if self._is_stopping:
             self._button.description = "Stopping"
             self._button.disabled = True
@@ -144,6 +173,8 @@ class Panel(Page):
     def end(self, ending: Ending) -> None:
         super().end(ending)
         if self._box is not None:
+            if self._note is not None:
+                self._keep({"text/plain": "", "text/html": ""})
             for widget in (self._button, self._html, self._box):
                 widget.close()
 
@@ -163,6 +194,12 @@ class Panel(Page):
         view = self._box._repr_mimebundle_()
         text = f"{live.event.collection}: upload under way"
         self._show({"text/plain": text, "text/html": markup.text(text), WIDGET: view[WIDGET]})
+
+    def _keep(self, bundle: dict[str, Any]) -> None:
+        if self._note is None:
+            self._note = put(bundle)
+        else:
+            self._note.update(bundle, raw=True)
 
     def _clicked(self, button: object) -> None:
         # In whatever thread: what is to be seen of it is drawn with the next drawing.

@@ -64,8 +64,8 @@ def test_a_panel_shows_what_goes_on() -> None:
     """Points, rates, what is left, requests, trouble, causes, and what each worker does."""
     html = panel(
         _live(
-            100,
-            total=200_000,
+            300,
+            total=600_000,
             in_flight=2,
             asked_s=4.0,
             retries=3,
@@ -79,15 +79,15 @@ def test_a_panel_shows_what_goes_on() -> None:
         )
     )
     for text in (
-        "100,000 of 200,000 points (50 %)",
-        "100,000 points/s · 160.0 MB/s · 1.0 s left",
+        "300,000 of 600,000 points (50 %)",
+        "100,000 points/s · 160.0 MB/s · 3.0 s left",
         "2 requests in flight · a batch takes 20 ms (p50), 20 ms (p95)",
         "3 retries · throttled for 8.2 s · server asks to wait 4.0 s",
         "7 × RateLimited: slow down",
-        "0: sending batch 100, try 2, 500 ms",
-        "1: waiting with batch 101, 1.0 s",
+        "0: sending batch 100, try 2, 2.5 s",
+        "1: waiting with batch 101, 3.0 s",
         "2: has nothing to do",
-        'max="200000" value="100000"',
+        'max="600000" value="300000"',
     ):
         assert text in html
     assert any(block in html for block in "▂▃▄▅▆▇█")
@@ -134,6 +134,23 @@ def test_html_takes_the_place_of_the_widget(run: Run) -> None:
     assert 'class="qframe qframe-report"' in shown.data["text/html"]
     assert "2,000" in shown.data["text/plain"]
     assert text.text == "{'applied'}\n"
+
+
+def test_a_notebook_that_is_saved_meanwhile_keeps_how_far_it_was(run: Run) -> None:
+    """A line that needs no widget is made anew now and then, and is empty at the end."""
+    now_and_then = "import qframe.panel\nqframe.panel.KEPT_SECONDS = 0.2\n" + FRAME
+    look = (
+        "from IPython import get_ipython\n"
+        "said = []\n"
+        "get_ipython().display_pub.register_hook("
+        "lambda m: said.append(m['content']['data']['text/plain']) or m)"
+    )
+    slow = UPLOAD.replace("batch_size=10", "batch_size=1")
+    *_, outputs, (said,) = run(now_and_then, look, slow, "print(*said, sep='\\n')")
+    assert [out.data["text/plain"] for out in outputs[1:]] == [""]
+    kept = [line for line in said.text.splitlines() if line.startswith("at ")]
+    assert len(kept) >= 2
+    assert all(": films, " in line and " of 2,000 points (" in line for line in kept)
 
 
 def test_the_report_stays_after_errors_too(run: Run) -> None:
