@@ -33,6 +33,7 @@ in the direction that the data takes::
     _wire/       the messages of proto/
     showing      a report -> HTML and text; telling: what of it; causes: its errors, grouped; ways:
                    what to type next
+    plotting     a report -> timeline -> drawing: the picture
     figures, markup    how numbers are written, and the HTML that is readable everywhere
     progress     what has come of an upload, and with activity, causes and pace what goes on in it
                  at this moment; watch has it shown by a display, in a terminal or a file, or by the
@@ -41,7 +42,8 @@ in the direction that the data takes::
     names, version
 
 A module imports only from those before it: version, errors, names <- arguments, address, figures,
-markup, points, schema, write, report, causes, ways, telling, showing, retry, gate, activity, pace,
+markup, points, schema, write, report, causes, ways, telling, showing,
+timeline, drawing, plotting, retry, gate, activity, pace,
 batches <- progress, display, panel, fingerprint, linefile, ranges <- journal <- mapping, encoding
 <- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
 pool <- barrier, target, run, watch, sending, job <- resume, read, comparison, failed_rows,
@@ -67,6 +69,7 @@ from qframe.errors import (
     InvalidAnswer,
     InvalidRequest,
     JournalError,
+    MissingPackage,
     PermissionDenied,
     PointsLost,
     QframeError,
@@ -97,6 +100,7 @@ if TYPE_CHECKING:
     from qframe.mapping.ids import uuid4, uuid5
     from qframe.mapping.payload import geo
     from qframe.planning import plan
+    from qframe.plotting import plot
     from qframe.pool import ParallelWorkerPool
     from qframe.progress import ProgressEvent
     from qframe.read import read_collection, search
@@ -141,6 +145,7 @@ __all__ = [
     "InvalidAnswer",
     "InvalidRequest",
     "JournalError",
+    "MissingPackage",
     "ParallelWorkerPool",
     "PermissionDenied",
     "PointsLost",
@@ -169,6 +174,7 @@ __all__ = [
     "failed",
     "geo",
     "plan",
+    "plot",
     "read_collection",
     "search",
     "show",

@@ -31,6 +31,7 @@
     ├── DeadlinePassed                  the time for the whole upload is over
     ├── PointsLost                      the server did not apply what it acknowledged
     ├── JournalError                    a journal cannot be read, written, or is in use
+    ├── MissingPackage (ImportError)    what was asked for needs a package that is not installed
     ├── UnexpectedError                 an error of another kind, while a batch was sent
     └── UploadError                     some points did not arrive; `.report` says which
 
@@ -277,6 +278,10 @@ class PointsLost(QframeError):
 
 class JournalError(QframeError):
     """A journal cannot be read or written, or another upload is using it."""
+
+
+class MissingPackage(QframeError, ImportError):
+    """What was asked for needs a package that is not installed."""
 
 
 class UnexpectedError(QframeError):

@@ -24,6 +24,7 @@ HOMES = {
     "failed": "qframe.failed_rows",
     "geo": "qframe.mapping.payload",
     "plan": "qframe.planning",
+    "plot": "qframe.plotting",
     "read_collection": "qframe.read",
     "search": "qframe.read",
     "show": "qframe.showing",

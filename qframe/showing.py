@@ -6,11 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from qframe import markup
-from qframe.errors import InputError
-from qframe.telling import RIGHT, Lines, Table, short
+from qframe.telling import Lines, Table, frame_of, short
 from qframe.ways import Sentence
 
 
@@ -70,10 +67,7 @@ def show(report: Any) -> View:
     ...
     """
     error = report if isinstance(report, BaseException) else None
-    frame = getattr(report, "report", None) if not isinstance(report, pd.DataFrame) else report
-    if not isinstance(frame, pd.DataFrame):
-        raise InputError(f"report: a {type(report).__name__}, which is no report; {RIGHT}")
-    lines = Lines(frame)
+    lines = Lines(frame_of(report))
     head, place = lines.headline(), lines.place()
     facts = [*_raised(error), *lines.facts()]
     tables = [table for table in lines.tables() if table.rows]

@@ -45,7 +45,7 @@ USED = (
     "batch",
     *ALWAYS,
     *("attempts", "retries", "throttled_s", "encode_s", "send_s", "bytes"),
-    *("worker", "deaths", "error_type", "error"),
+    *("worker", "deaths", "started_s", "ended_s", "error_type", "error"),
 )
 """Columns that are read here; lines that lack some of them tell less."""
 
@@ -178,16 +178,17 @@ class Lines:
     @cached_property
     def sent(self) -> pd.DataFrame:
         """A line for each batch that was sent, also of those that the report has in several."""
-        report = self.report.assign(
-            seconds=self.report["encode_s"] + self.report["send_s"] + self.report["throttled_s"]
-        )
-        sums = ("points", "attempts", "encode_s", "send_s", "throttled_s", "seconds")
-        batches = report.groupby("batch", sort=False).agg(
+        sums = ("points", "attempts", "encode_s", "send_s", "throttled_s")
+        batches = self.report.groupby("batch", sort=False).agg(
             start=("start", "min"),
             stop=("stop", "max"),
             worker=("worker", "last"),
+            began=("started_s", "min"),
+            ended=("ended_s", "max"),
             **{name: (name, "sum") for name in sums},
         )
+        known = batches["send_s"] + batches["encode_s"] + batches["throttled_s"]
+        batches["seconds"] = (batches["ended"] - batches["began"]).fillna(known)
         return batches[batches["attempts"] > 0]
 
     def tables(self) -> Iterator[Table]:
@@ -262,28 +263,20 @@ class Lines:
 
     def _slowest(self) -> Table:
         batches = self.sent
-        names = ("start", "stop", "send_s", "encode_s", "throttled_s", "attempts", "worker")
         slowest = batches.nlargest(SLOWEST, "seconds") if len(batches) > 1 else batches[:0]
-        return Table(
-            "slowest batches",
-            ("batch", "rows", "sending", "encoding", "throttled", "requests", "worker"),
-            [
-                (
-                    (f"{number}",),
-                    (f"{start}:{stop}",),
-                    (duration(send_s),),
-                    (duration(encode_s),),
-                    (duration(throttled_s),),
-                    (f"{attempts:,}",),
-                    ("" if pd.isna(worker) else f"{worker}",),
-                )
-                for number, start, stop, send_s, encode_s, throttled_s, attempts, worker in zip(
-                    slowest.index.tolist(), *(slowest[name].tolist() for name in names), strict=True
-                )
-            ],
-            numbers=(0, 1, 2, 3, 4, 5, 6),
-            folded=True,
-        )
+        spans = ("seconds", "send_s", "encode_s", "throttled_s")
+        columns = [
+            [f"{number}" for number in slowest.index],
+            [f"{start}:{stop}" for start, stop in slowest[["start", "stop"]].to_numpy()],
+            *([duration(seconds) for seconds in slowest[name].tolist()] for name in spans),
+            [f"{attempts:,}" for attempts in slowest["attempts"]],
+            ["" if pd.isna(worker) else f"{worker}" for worker in slowest["worker"].tolist()],
+        ]
+        heads = ("batch", "rows", "took", "sending", "encoding", "throttled", "requests", "worker")
+        rows: list[tuple[Sentence, ...]] = [
+            tuple((cell,) for cell in cells) for cells in zip(*columns, strict=True)
+        ]
+        return Table("slowest batches", heads, rows, tuple(range(len(heads))), folded=True)
 
     def ways(self) -> list[Sentence]:
         """Say what to type next."""
@@ -322,6 +315,14 @@ class Lines:
         return bool(self.summary) and "mapping" not in self.summary
 
 
+def frame_of(report: Any) -> pd.DataFrame:
+    """Return the report that is given, by itself or by an error that carries it."""
+    frame = report if isinstance(report, pd.DataFrame) else getattr(report, "report", None)
+    if not isinstance(frame, pd.DataFrame):
+        raise InputError(f"report: a {type(report).__name__}, which is no report; {RIGHT}")
+    return frame
+
+
 def checked(report: pd.DataFrame) -> pd.DataFrame:
     """Return a report with the columns that are read, in the order of rows; or raise."""
     absent = [name for name in ALWAYS if name not in report.columns]
@@ -333,7 +334,8 @@ def checked(report: pd.DataFrame) -> pd.DataFrame:
     if "batch" not in report.columns:
         report = report.assign(batch=np.arange(len(report)))
     dtypes = {name: COLUMNS[name] for name in USED}
-    lacking = {name: 0 for name, dtype in dtypes.items() if dtype in ("int64", "float64")}
+    numbers = {name for name, dtype in dtypes.items() if dtype in ("int64", "float64")}
+    lacking = dict.fromkeys(numbers - {"started_s", "ended_s"}, 0)
     report = report.reindex(columns=list(dtypes)).fillna(lacking).astype(dtypes)
     return report.sort_values("start", kind="stable", ignore_index=True)
 
