@@ -103,9 +103,9 @@ class Lab:
         self.page.wait_for_selector(f'body[data-jp-theme-light="{light}"]', state="attached")
         self.page.wait_for_selector("#jupyterlab-splash", state="detached")
 
-    def narrow(self) -> None:
-        """Make the window as wide as a telephone."""
-        self.page.set_viewport_size({"width": 400, "height": 800})
+    def resize(self, width: int) -> None:
+        """Make the window as wide as a telephone (400) or as a desk (1100)."""
+        self.page.set_viewport_size({"width": width, "height": 800})
 
     def screenshot(self, name: str, of: Page | Locator | None = None) -> Path:
         """Keep what is seen now."""

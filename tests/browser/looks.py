@@ -83,6 +83,13 @@ def contrasts(of: Locator) -> list[Contrast]:
     return [Contrast(**found) for found in of.evaluate(_CONTRASTS)]
 
 
+def hard_to_read(of: Locator, theme: str) -> list[Contrast]:
+    """Return the text that does not stand out, or stands on a ground unlike that of its theme."""
+    found = contrasts(of)
+    assert found, "there is no text"
+    return [one for one in found if one.ratio < 4.5 or (one.ground > 0.5) != (theme == "light")]
+
+
 def overflows(of: Locator) -> list[str]:
     """Return what is wider than its place, apart from what scrolls within one of its own."""
     wide: list[str] = of.evaluate(_OVERFLOWS)

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator
 
 from tests.browser.lab import Lab, Notebook
-from tests.browser.looks import contrasts, overflows
+from tests.browser.looks import hard_to_read
 from tests.browser.server import INSTALLED, OLDER, JupyterServer
 from tests.browser.uploads import (
     DELAYED,
@@ -36,14 +35,6 @@ def began(lab: Lab, name: str, kernel: str, qdrant: LocalServer, *cells: str) ->
     return notebook
 
 
-def is_readable(output: Locator, theme: str) -> bool:
-    """Whether all text stands out from its ground, which is as light as the theme is."""
-    found = contrasts(output)
-    assert found
-    assert not [one for one in found if one.ratio < 4.5]
-    return all((one.ground > 0.5) == (theme == "light") for one in found)
-
-
 def test_live(lab: Lab, kernel: str, qdrant: LocalServer) -> None:
     """Values grow while the cell runs, ■ ends it, and the report stays where the panel was."""
     qdrant.faults(DELAYED)
@@ -62,7 +53,7 @@ def test_live(lab: Lab, kernel: str, qdrant: LocalServer) -> None:
     if kernel == INSTALLED:
         for theme in ("light", "dark"):
             lab.theme(theme)
-            assert is_readable(notebook.output(1), theme)
+            assert hard_to_read(notebook.output(1), theme) == []
             lab.screenshot(f"running-{theme}")
     if kernel.startswith("6."):
         assert notebook.cell(1).locator(STOP).count() == 0  # no click would reach the kernel
@@ -120,51 +111,6 @@ def test_failed(lab: Lab, qdrant: LocalServer) -> None:
     assert "poison" in report
     lab.screenshot("failed")
     notebook.close()
-
-
-def test_kept(lab: Lab, browser: Browser, qdrant: LocalServer) -> None:
-    """What is left of an upload is readable wherever its notebook is seen later.
-
-    Opened again by whoever ran it, in a notebook of a stranger, in the dark, in a narrow window,
-    and as a page of HTML without a network.
-    """
-    notebook = lab.open(lab.write("kept", [frame(qdrant.rest_url), upload()], INSTALLED))
-    notebook.run(0)
-    notebook.run(1)
-    assert is_static(notebook, 1)
-    text = notebook.output(1).inner_text()
-    assert "all 20,000 points applied" in text
-    lab.screenshot("finished")
-    saved = notebook.save()
-    (output,) = saved.cells[1].outputs
-    assert set(output.data) == {"text/plain", "text/html"}
-    assert "widgets" not in saved.metadata
-    notebook.close()
-
-    notebook = lab.open(notebook.path, kernel=False)
-    assert notebook.trusted
-    assert notebook.output(1).inner_text() == text
-    notebook.close()
-
-    notebook = lab.open(notebook.of_a_stranger(), kernel=False)
-    assert not notebook.trusted
-    assert notebook.output(1).inner_text() == text
-    notebook.output(1).locator("summary").first.click()
-    for theme in ("light", "dark"):
-        lab.theme(theme)
-        assert is_readable(notebook.output(1), theme)
-        lab.screenshot(f"reopened-{theme}")
-    lab.theme("light")
-    lab.narrow()
-    assert overflows(notebook.output(1)) == []
-    lab.screenshot("narrow")
-
-    context = browser.new_context(offline=True)
-    page = context.new_page()
-    page.goto(notebook.export().as_uri())
-    assert "all 20,000 points applied" in page.inner_text("body")
-    page.screenshot(path=lab.artefacts / "exported.png")
-    context.close()
 
 
 WITHOUT = """
