@@ -14,9 +14,7 @@ SAMPLED = 64
 """Batches at the most that are kept to be encoded, evenly spread over the upload."""
 
 SAMPLE_SECONDS = 0.5
-"""How long encoding them may take, `LEAST` of them apart."""
-
-LEAST = 3
+"""After how long no further one is encoded."""
 
 ROUND_TRIPS = 5
 """Cheap requests whose quickest answer is taken for the time that an empty one takes."""
@@ -100,11 +98,17 @@ def encode_sample(
     """
     if not sample:
         return Encoded()
-    encode(sample[0].block())  # what is loaded and made for the first one is no matter of batches
+    first = sample[0]
+    began = clock()
+    body = encode(first.block())
+    now = clock()
+    if now - began > SAMPLE_SECONDS:
+        return Encoded(1, len(first), first.width, body, body, now - began)
+    # It was quick, and is encoded once more: what was loaded for it is no matter of batches.
     points = width = size = largest = done = 0
-    began = now = clock()
+    began = now
     for at in _spread(len(sample)):
-        if done >= LEAST and now - began > SAMPLE_SECONDS:
+        if now - began > SAMPLE_SECONDS:
             break
         batch = sample[at]
         body = encode(batch.block())

@@ -55,9 +55,9 @@ def verbatim(value: object) -> str:
     Examples
     --------
     >>> verbatim("1 < 2")
-    '<div style="white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.2em 0">1 &lt; 2</div>'
+    '<div style="white-space: pre-wrap; overflow-wrap: break-word; margin: 0.2em 0">1 &lt; 2</div>'
     """
-    style = "white-space: pre-wrap; overflow-wrap: anywhere; margin: 0.2em 0"
+    style = "white-space: pre-wrap; overflow-wrap: break-word; margin: 0.2em 0"
     return f'<div style="{style}">{text(value)}</div>'
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -300,7 +301,7 @@ def _collection(target: Target, if_exists: str, new: CollectionSchema | None) ->
     return {
         "action": action or "replace",
         "existing": None if found is None else _described(found) | {"points": found.points},
-        "new": None if new is None else _described(new) | {"settings": dict(new.settings)},
+        "new": None if new is None else _described(new) | {"settings": _json(new.settings)},
         "lost": 0 if target.replaced is None else target.replaced.points,
         "strict_mode": {name: value for name, value in strict.items() if value is not None},
     }
@@ -312,8 +313,13 @@ def _described(schema: CollectionInfo | CollectionSchema) -> dict[str, Any]:
             "kind": one.kind.value,
             "size": one.size,
             "distance": one.distance,
-            "settings": dict(one.settings),
+            "settings": _json(one.settings),
         }
         for name, one in schema.vectors.items()
     }
     return {"vectors": vectors}
+
+
+def _json(settings: Mapping[str, Any]) -> Any:
+    """Return settings of JSON's types, and as text what has another."""
+    return json.loads(json.dumps(dict(settings), default=str))

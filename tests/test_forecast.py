@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 
 from qframe.batches import Batch, iterate_batches
 from qframe.forecast import (
-    LEAST,
     SAMPLED,
     Encoded,
     Tally,
@@ -42,23 +40,23 @@ def test_all_are_counted_and_some_are_kept(points: int) -> None:
     assert numbers[:1] == [0][:points]
 
 
-def test_encoding_stops_when_there_is_no_time() -> None:
-    """A slow encoder is given a few batches, a quick one all of them; the first is no measure."""
+@pytest.mark.parametrize(("seconds", "encoded", "calls"), [(1.0, 1, 1), (0.2, 3, 4), (0.0, 50, 51)])
+def test_encoding_stops_when_there_is_no_time(seconds: float, encoded: int, calls: int) -> None:
+    """A slow encoder gets one batch, a quick one all of them, and the first once more."""
     sample = Tally().take(batches(50)).sample
-    calls: list[int] = []
+    asked: list[int] = []
 
     def encode(block: Any) -> int:
-        calls.append(len(block))
+        asked.append(len(block))
         return 10
 
-    slow = encode_sample(sample, encode, clock=lambda: float(next(ticks)))
-    assert slow == Encoded(LEAST, LEAST, slow.width, 10 * LEAST, 10, float(LEAST))
-    assert len(calls) == LEAST + 1
-    quick = encode_sample(sample, encode, clock=lambda: 0.0)
-    assert (quick.batches, quick.width, quick.bytes) == (50, sum(range(50)), 500)
-
-
-ticks = count()
+    found = encode_sample(sample, encode, clock=lambda: seconds * len(asked))
+    assert (found.batches, found.points, found.bytes) == (encoded, encoded, 10 * encoded)
+    assert found.seconds == pytest.approx(seconds * encoded)
+    assert found.largest == 10
+    assert len(asked) == calls
+    if encoded == 50:
+        assert found.width == sum(range(50))
 
 
 def test_nothing_to_encode() -> None:
