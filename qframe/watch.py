@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import sys
 import threading
@@ -25,6 +26,10 @@ log = logging.getLogger("qframe")
 
 STEP = 0.1
 """Seconds between two looks while something is waited for."""
+
+PATIENCE = 0.5
+"""Seconds of sending before the first drawing: to open a panel takes 10 ms, and 150 to load what it
+is made of, which an upload that is over by then does not need."""
 
 LONG = 100_000
 """Rows whose checking may take long enough to be seen; 384 float32 numbers a row take 0.1 s."""
@@ -63,7 +68,7 @@ class Watch:
         self._phase = Phase.CHECKING
         self._tally = self._new_tally(None, _since(time.perf_counter()))
         self._look: Callable[[], Look] = Look
-        self._drawn = -display.every
+        self._due = 0.0 if self.is_shown else math.inf  # when to draw next
         self._stop = threading.Event()
         self._is_stopping = False
         self._events: deque[ProgressEvent] = deque()
@@ -90,7 +95,7 @@ class Watch:
 
     def check(self, rows: int) -> None:
         """Note that a frame of so many rows is being checked."""
-        if rows >= LONG and self.draws:
+        if rows >= LONG and self.draws and self.is_shown:
             self.draw()
 
     def begin(
@@ -110,6 +115,7 @@ class Watch:
         self._tally = self._new_tally(total, clock)
         self._look = look
         self._phase = Phase.SENDING
+        self._due = max(self._due, time.monotonic() + PATIENCE)
 
     def count(self, result: BatchResult) -> None:
         """Count one more result."""
@@ -125,7 +131,7 @@ class Watch:
         if self._stop.is_set() and not self._is_stopping:
             self._is_stopping = True
             raise KeyboardInterrupt
-        if self.draws and time.monotonic() - self._drawn >= self._display.every:
+        if self.draws and time.monotonic() >= self._due:
             self.draw()
 
     def settle(self, action: Callable[[], T]) -> T:
@@ -179,7 +185,7 @@ class Watch:
     @property
     def is_shown(self) -> bool:
         """Whether somebody may be looking."""
-        return self._display.every < float("inf")
+        return self._display.every < math.inf
 
     @property
     def event(self) -> ProgressEvent:
@@ -188,7 +194,7 @@ class Watch:
 
     def draw(self) -> None:
         """Show what is to be seen at this moment; called by one thread only."""
-        self._drawn = time.monotonic()
+        self._due = time.monotonic() + self._display.every
         self._guard(lambda: self._display.draw(self._tally.live(self._phase, self._look())))
 
     def end(self, report: pd.DataFrame | None, error: BaseException | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tests.benchmarks import cold_start, embedded, stages
+from tests.benchmarks import cold_start, drawing, embedded, stages
 from tests.benchmarks.clients import Case
 from tests.benchmarks.frames import make_frame
 from tests.benchmarks.spread import Spread, spread, table
@@ -15,6 +15,9 @@ EMBEDDED = "embedded against local mode"
 
 IMPORT = "import after pandas, ms"
 """Figure: milliseconds that ``import qframe`` takes where pandas is there already."""
+
+DRAWING = "drawing, share of an upload"
+"""Figure: per cent of an upload's time that is spent drawing the panel of a notebook."""
 
 SIZE = 384
 
@@ -126,9 +129,17 @@ def measure_stages(quick: bool) -> Further:
     return Further("Stage by stage", text)
 
 
+def measure_drawing(quick: bool) -> Further:
+    """Measure what the panel of a notebook costs, and whether it grows with the frame."""
+    found = drawing.measure(2, 100_000, (100_000, 200_000)) if quick else drawing.measure()
+    share = Spread.of(found.shares)
+    return Further("Drawing in a notebook", drawing.to_text(found), {DRAWING: share})
+
+
 FURTHER: dict[str, Callable[[bool], Further]] = {
     "stages": measure_stages,
     "embedded": measure_embedded,
     "cold-start": measure_cold_start,
+    "drawing": measure_drawing,
 }
 """Benchmarks by the names of their sections, in order; each is told whether to be quick."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks.clients import OURS, PEER, said
 from tests.benchmarks.comparison import Comparison
-from tests.benchmarks.further import EMBEDDED, IMPORT
+from tests.benchmarks.further import DRAWING, EMBEDDED, IMPORT
 from tests.benchmarks.spread import Spread
 from tests.benchmarks.suite import Results
 
@@ -105,6 +105,9 @@ def goals(results: Results) -> list[Goal]:
             results.figure(EMBEDDED),
         ),
         Goal("import qframe after pandas", 50.0, " ms", results.figure(IMPORT), True),
+        Goal(
+            "drawing in a notebook, of an upload's time", 3.0, " %", results.figure(DRAWING), True
+        ),
     ]
 
 

@@ -21,7 +21,7 @@ from tests.benchmarks.clients import Case, Upload, Urls
 from tests.benchmarks.comparison import Comparison, Runs, compare
 from tests.benchmarks.contestant import Watched
 from tests.benchmarks.frames import make_frame
-from tests.benchmarks.further import EMBEDDED, IMPORT, Further
+from tests.benchmarks.further import DRAWING, EMBEDDED, IMPORT, Further
 from tests.benchmarks.goals import goals
 from tests.benchmarks.machine import this_machine, versions
 from tests.benchmarks.memory import Peak
@@ -164,6 +164,7 @@ def test_goals_are_judged_by_the_figures() -> None:
         further=[
             Further("Embedded", "", {EMBEDDED: Spread.of([30.0])}),
             Further("Start", "", {IMPORT: Spread.of([50.0])}),
+            Further("Drawing", "", {DRAWING: Spread.of([2.9])}),
         ],
     )
     fixed, default = "batches 1,000", "batches default"
@@ -187,6 +188,7 @@ def test_goals_are_judged_by_the_figures() -> None:
         ("the same of qdrant-client, for comparison", ""): None,
         ("embedded engine against qdrant-client's local mode on disk, 20,000 x 384", ""): True,
         ("import qframe after pandas", ""): False,
+        ("drawing in a notebook, of an upload's time", ""): True,
     }
     rows = {(row[0], row[3]): row for row in tables(to_markdown(found))["Goals"]}
     assert set(rows) == set(judged)
