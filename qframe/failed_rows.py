@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qframe.errors import InputError, UploadError, UploadInterrupted
-from qframe.report import Status
+from qframe.report import Status, bare
 
 SKIPPED = "skipped"
 """What is said of rows that were set aside; batches have no such status."""
@@ -83,6 +83,7 @@ def failed(
             f"report: that of {summary['rows']:,} rows, and this frame has {len(frame):,}; pass "
             "the frame that was uploaded, with its rows in the same order"
         )
+    report = bare(report)
     of_row = _lines(report, len(frame))
     reasons = _reasons(summary)
     is_skipped = np.zeros(len(frame), dtype=np.bool_)

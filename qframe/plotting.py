@@ -18,7 +18,7 @@ def plot(report: Any, *, figure: Figure | SubFigure | None = None) -> Figure | S
 
     Parameters
     ----------
-    report : DataFrame, UploadError or UploadInterrupted
+    report : DataFrame, UploadJob, UploadError or UploadInterrupted
         What `upload` returned, or the error that it raised.
     figure : matplotlib.figure.Figure or SubFigure, optional
         To draw into; None is a new one.

@@ -215,6 +215,14 @@ def request_times(written: str | None) -> list[tuple[float, float]]:
     return [(float(sent), float(answered or "nan")) for sent, answered in pairs]
 
 
+def bare(report: pd.DataFrame) -> pd.DataFrame:
+    """Return the lines of a report without its summary, which pandas copies with each operation.
+
+    With 50,000 findings in the summary, a single column took 0.2 s to be looked at.
+    """
+    return pd.DataFrame(report)
+
+
 def points_by_status(results: Iterable[BatchResult]) -> dict[str, int]:
     """Count points by status, every status named.
 

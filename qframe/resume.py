@@ -19,7 +19,7 @@ from qframe.journal import Journal, is_prepared
 from qframe.mapping.ids import Uuid4
 from qframe.points import PointColumns
 from qframe.ranges import Range, gaps
-from qframe.report import ARRIVED, BatchResult, Status
+from qframe.report import ARRIVED, BatchResult, Status, bare
 from qframe.schema import CollectionInfo
 from qframe.stores.base import Store
 from qframe.write import WriteOptions
@@ -369,6 +369,7 @@ def _compare(
 
 def _arrived(report: pd.DataFrame) -> list[Range]:
     """Return the row ranges that a report tells as arrived."""
+    report = bare(report)
     there = report[report["status"].isin([status.value for status in ARRIVED])].sort_values("start")
     cells = (there[name].tolist() for name in ("start", "stop", "status"))
     return [Range(start, stop, Status(status)) for start, stop, status in zip(*cells, strict=True)]

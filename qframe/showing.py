@@ -42,7 +42,7 @@ def show(report: Any) -> View:
 
     Parameters
     ----------
-    report : DataFrame, UploadError or UploadInterrupted
+    report : DataFrame, UploadJob, UploadError or UploadInterrupted
         What `upload` returned, or the error that it raised. A report that was kept by
         ``to_parquet`` is as good, and lines chosen from one are shown as far as they tell.
 

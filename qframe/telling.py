@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from qframe.causes import Causes
 from qframe.errors import InputError
 from qframe.figures import counted, duration, share, size
-from qframe.report import ARRIVED, COLUMNS, Status
-from qframe.ways import Sentence, bare, ways_on
+from qframe.report import ARRIVED, COLUMNS, Status, bare
+from qframe.ways import Sentence, ways_on
 
 CAUSES = 5
 SLOWEST = 5

@@ -9,9 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from qframe.errors import InputError
-from qframe.report import ARRIVED, request_times
+from qframe.report import ARRIVED, bare, request_times
 from qframe.telling import RIGHT
-from qframe.ways import bare
 
 Floats = NDArray[np.float64]
 

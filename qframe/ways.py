@@ -9,7 +9,7 @@ import pandas as pd
 
 from qframe import errors
 from qframe.figures import counted
-from qframe.report import ARRIVED, Status
+from qframe.report import ARRIVED, Status, bare
 
 Sentence = tuple[str, ...]
 """Text, and what can be typed, in turn."""
@@ -68,11 +68,6 @@ def stopped(report: pd.DataFrame) -> str:
         f"{summary['target']}; the error's report has a row a batch (in a notebook: "
         f"sys.last_value.report)\n  {_spoken(report, summary)}"
     )
-
-
-def bare(report: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines of a report without its summary, which pandas copies with each operation."""
-    return pd.DataFrame(report)
 
 
 def _spoken(report: pd.DataFrame, summary: Mapping[str, Any]) -> str:

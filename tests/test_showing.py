@@ -185,11 +185,11 @@ def test_a_deadline(server: LocalServer, collection: str) -> None:
     assert "ended by      DeadlinePassed: the 0.3 s" in text
 
 
-def test_rows_set_aside() -> None:
+def test_rows_set_aside(collection: str) -> None:
     """Rows that cannot become points are named by label, the first few of them."""
     bad = pd.DataFrame({"price": [np.inf] * 9 + [1.0]}, index=[f"row {n}" for n in range(10)])
     options: dict[str, Any] = {"vectors": np.ones((10, 2)), "ids": range(10), "progress": False}
-    text = shown(bad.qdrant.upload("films", ":memory:", bad_rows="skip", **options))
+    text = shown(bad.qdrant.upload(collection, ":memory:", bad_rows="skip", **options))
     assert text.startswith("✓ the point applied, 9 rows set aside\n")
     assert "  row 4  column 'price'  inf\n  … and 4 more findings\n" in text
     assert "df.qdrant.failed(report) gives the rows that were set aside" in text
@@ -313,10 +313,33 @@ def test_a_report_without_its_summary(tmp_path: Path) -> None:
     assert shown(doubled).startswith("✗ 10 of 24 points")
 
 
-def test_no_points() -> None:
+def test_no_points(collection: str) -> None:
     """An upload of nothing is no failure."""
-    report = frame(0).qdrant.upload("films", ":memory:", vectors=np.ones((0, 2)), progress=False)
+    report = frame(0).qdrant.upload(collection, ":memory:", vectors=np.ones((0, 2)), progress=False)
     assert shown(report).startswith("– no points\n")
+
+
+def test_time_of_a_batch_in_parts() -> None:
+    """A batch took from its beginning to its end, whatever it was about in between."""
+    done = Status.APPLIED
+    report = report_of(
+        BatchResult(0, 0, 4, 4, done, 1, send_s=0.5, worker=0, started_s=0, ended_s=1),
+        BatchResult(1, 4, 6, 2, done, 1, send_s=0.5, worker=1, started_s=1, ended_s=2),
+        BatchResult(1, 6, 8, 2, done, 1, send_s=0.5, worker=1, started_s=3, ended_s=10),
+    )
+    text = shown(report)
+    assert "2 sent, half of them within 5.0 s, 95 % within 8.6 s" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["1", "4:8", "9.0", "s", "1.0", "s", "0", "s", "0", "s", "2", "1"] in lines
+
+
+def test_a_job(collection: str) -> None:
+    """What an upload in a thread of its own has come to is shown like its report."""
+    job = frame(20).qdrant.upload(
+        collection, ":memory:", vectors=np.ones((20, 2)), progress=False, block=False
+    )
+    report = job.result()
+    assert shown(job) == shown(report)
 
 
 # ---- What others wrote, and how much of it ----
