@@ -118,7 +118,8 @@ def named_server(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> LocalS
 
 def has_arrived(notebook: Any, cell_id: str, *words: str) -> None:
     """Check the final output of an upload: it is there without a widget, and has these words."""
-    data = next(out.data for out in cell(notebook, cell_id).outputs if "text/html" in out.data)
+    shown = (out.get("data", {}) for out in cell(notebook, cell_id).outputs)
+    data = next(data for data in shown if "text/html" in data)
     assert "application/vnd.jupyter.widget-view+json" not in data
     for word in words:
         assert word in data["text/plain"]
@@ -196,6 +197,8 @@ def test_mapping_columns(books: Books) -> None:
             "applied",
             "1",
         ]
+        assert "RFC 3339" in result(notebook, "plan")
+        assert "not sent" in output(notebook, "plan").data["text/html"]
         assert result(notebook, "back").count("2007-11-11T00:00:00Z") == 2
         assert result(notebook, "verify") == "'0 differences'"
         assert result(notebook, "again") == "'344 points'"
@@ -213,6 +216,7 @@ def check_a_server(notebook: Any) -> None:
     assert "(HTTP 401); pass the key as qframe.connect(" in printed(notebook, "keys")
     assert "api_key='***'" in result(notebook, "key")
     assert printed(notebook, "throttled").endswith("2 requests were sent again\n")
+    assert "image/png" in output(notebook, "plot").data
     assert "Connection refused" in printed(notebook, "gone")
 
 
@@ -254,6 +258,8 @@ def test_failures(books: Books) -> None:
         assert "Connection refused" in output(notebook, "death-report").data["text/html"]
         has_arrived(notebook, "revival", "reference")
         assert "payload key 'text' differs" in printed(notebook, "changed")
+        has_arrived(notebook, "job", "reference", "stopped")
+        assert result(notebook, "so-far").endswith(", under way>")
         assert printed(notebook, "stop").startswith("stopped: ")
         assert "points had arrived" in result(notebook, "resume")
         assert "RequestTooLarge" in printed(notebook, "refused")
@@ -281,7 +287,7 @@ def check_how_fast(notebook: Any, places: list[str]) -> None:
     workers = [row.split()[0] for row in result(notebook, "workers").splitlines()[2:]]
     assert workers == ["1", "2", "4"]
     assert [row.split()[0] for row in result(notebook, "parts").splitlines()[1:]] == places
-    for cell_id in ("batches-plot", "workers-plot", "parts-plot"):
+    for cell_id in ("batches-plot", "workers-plot", "parts-plot", "plot"):
         assert "image/png" in output(notebook, cell_id).data
 
 
