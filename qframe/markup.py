@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 LEFT = "text-align: left; vertical-align: top; white-space: normal"
 RIGHT = "text-align: right; vertical-align: top; white-space: nowrap"
 LABEL = f"{LEFT}; font-weight: normal; opacity: 0.75; white-space: nowrap"
-TABLE = "border-collapse: collapse; margin: 0.2em 0; font-size: inherit; width: auto; border: none"
+TABLE = "border-collapse: collapse; margin: 0.2em 0; font-size: 100%; width: auto; border: none"
 PAD = "; padding: 0.1em 0.9em 0.1em 0; background: transparent; border: none; line-height: 1.5"
 ROW = '<tr style="background: transparent">'
 
@@ -91,7 +91,7 @@ def pairs(rows: Iterable[tuple[str, str]]) -> str:
         f'<td style="{LEFT}{PAD}">{figure}</td></tr>'
         for label, figure in rows
     )
-    return f'<table style="{TABLE}"><tbody>{body}</tbody></table>'
+    return _scrolling(f"<tbody>{body}</tbody>")
 
 
 def table(
@@ -122,10 +122,12 @@ def table(
         + "</tr>"
         for row in rows
     )
-    return (
-        f'<div style="overflow-x: auto"><table style="{TABLE}"><thead>{ROW}{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+    return _scrolling(f"<thead>{ROW}{head}</tr></thead><tbody>{body}</tbody>")
+
+
+def _scrolling(rows: str) -> str:
+    """Return a table that scrolls in a place of its own where a word of it is too wide."""
+    return f'<div style="overflow-x: auto"><table style="{TABLE}">{rows}</table></div>'
 
 
 def folded(summary: str, body: str) -> str:
@@ -136,6 +138,6 @@ def folded(summary: str, body: str) -> str:
 def box(kind: str, *parts: str) -> str:
     """Return the whole of one output; `kind` is its class, by which tests find it."""
     return (
-        f'<div class="qframe qframe-{kind}" style="max-width: 60em; line-height: 1.5">'
-        f"{''.join(parts)}</div>"
+        f'<div class="qframe qframe-{kind}" style="max-width: 60em; line-height: 1.5; '
+        f'overflow-wrap: break-word">{"".join(parts)}</div>'
     )
