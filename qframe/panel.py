@@ -131,7 +131,12 @@ class Page(Display):
 
     def end(self, ending: Ending) -> None:
         if self._handle is not None or ending.report is not None:
-            self._show(ended(ending, block=self._block))
+            bundle = ended(ending, block=self._block)
+            self._show(bundle)
+            self._leave(bundle)
+
+    def _leave(self, bundle: dict[str, str]) -> None:
+        """Give up what drew, once the end is shown."""
 
     def _show(self, bundle: dict[str, Any]) -> None:
         if self._handle is None:
@@ -170,13 +175,17 @@ class Panel(Page):
         elif self._button.layout.display == "none" and (not self._block or clicks_arrive()):
             self._button.layout.display = ""
 
-    def end(self, ending: Ending) -> None:
-        super().end(ending)
-        if self._box is not None:
-            if self._note is not None:
-                self._keep({"text/plain": "", "text/html": ""})
-            for widget in (self._button, self._html, self._box):
-                widget.close()
+    def _leave(self, bundle: dict[str, str]) -> None:
+        if self._box is None:
+            return
+        if self._note is not None:
+            self._keep({"text/plain": "", "text/html": ""})
+        self._button.close()
+        if self._block:
+            self._html.close()
+            self._box.close()
+        else:  # a page that was loaded anew has the widget, and no output that could be replaced
+            self._html.value = bundle["text/html"]
 
     def _open(self, live: Live) -> None:
         import ipywidgets
@@ -194,6 +203,8 @@ class Panel(Page):
         view = self._box._repr_mimebundle_()
         text = f"{live.event.collection}: upload under way"
         self._show({"text/plain": text, "text/html": markup.text(text), WIDGET: view[WIDGET]})
+        if not self._block:  # while its cell runs, for later it might come to stand in another one
+            self._keep(kept(live))
 
     def _keep(self, bundle: dict[str, Any]) -> None:
         if self._note is None:

@@ -307,7 +307,7 @@ class Tally:
             points_per_s, bytes_per_s = self._pace.rates(seconds)
             left_s = None
             if known.total is not None and points_per_s > 0:
-                left_s = max(0, known.total - known.done) / points_per_s
+                left_s = look.asked_s + max(0, known.total - known.done) / points_per_s
             return Live(
                 event,
                 phase,

@@ -13,7 +13,10 @@ from hypothesis import settings
 import qframe
 from tests.server import LocalServer
 
+# A machine may be slow and shared: how long an example takes is no matter of a test.
+settings.register_profile("usual", deadline=None)
 settings.register_profile("long", max_examples=2000, deadline=None)
+settings.load_profile("usual")
 
 REAL_REST = os.environ.get("QDRANT_URL")
 REAL_GRPC = os.environ.get("QDRANT_GRPC_URL") or (

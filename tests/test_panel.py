@@ -80,7 +80,7 @@ def test_a_panel_shows_what_goes_on() -> None:
     )
     for text in (
         "300,000 of 600,000 points (50 %)",
-        "100,000 points/s · 160.0 MB/s · 3.0 s left",
+        "100,000 points/s · 160.0 MB/s · 7.0 s left",
         "2 requests in flight · a batch takes 20 ms (p50), 20 ms (p95)",
         "3 retries · throttled for 8.2 s · server asks to wait 4.0 s",
         "7 × RateLimited: slow down",
@@ -138,7 +138,10 @@ def test_html_takes_the_place_of_the_widget(run: Run) -> None:
 
 def test_a_notebook_that_is_saved_meanwhile_keeps_how_far_it_was(run: Run) -> None:
     """A line that needs no widget is made anew now and then, and is empty at the end."""
-    now_and_then = "import qframe.panel\nqframe.panel.KEPT_SECONDS = 0.2\n" + FRAME
+    now_and_then = (
+        "import qframe.panel, qframe.watch\n"
+        "qframe.panel.KEPT_SECONDS, qframe.watch.PATIENCE = 0.1, 0.0\n" + FRAME
+    )
     look = (
         "from IPython import get_ipython\n"
         "said = []\n"
@@ -186,7 +189,8 @@ def test_what_is_refused_at_once_says_so(run: Run) -> None:
 def test_a_job_ends_in_the_cell_that_began_it(run: Run) -> None:
     """The panel of a job becomes a report there, wherever its result is asked for."""
     _, begun, _, waited = run(FRAME, BEGIN, "1 + 1", "report = job.result(); job")
-    (shown,) = begun
+    shown, note = begun
+    assert note.data == {"text/plain": "", "text/html": ""}
     assert set(shown.data) == {"text/plain", "text/html"}
     assert 'class="qframe qframe-report"' in shown.data["text/html"]
     assert waited[0].data["text/plain"] == "<UploadJob films: 2,000 of 2,000 points, done>"

@@ -91,6 +91,7 @@ def resolve(
     BadRowsError
         For rows, with ``bad_rows="raise"``, or when no row is left.
     """
+    __tracebackhide__ = True
     if not isinstance(frame, pd.DataFrame):
         raise InputError(
             f"the first argument is a {type(frame).__name__}, not a DataFrame; "

@@ -158,6 +158,7 @@ def resolve_ids(frame: pd.DataFrame, ids: Any, bad: BadRows) -> ResolvedIds:
     -------
     ResolvedIds
     """
+    __tracebackhide__ = True
     if isinstance(ids, Uuid5):
         noun = f"uuid5({', '.join(map(repr, ids.columns))})"
         keys = list(ids.columns)

@@ -90,6 +90,7 @@ def resolve_payload(
     -------
     tuple of PayloadColumn
     """
+    __tracebackhide__ = True
     if missing not in ("null", "drop"):
         raise InputError(
             f"missing={missing!r}: 'null' stores missing cells as null, 'drop' leaves the key out"

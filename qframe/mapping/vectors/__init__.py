@@ -72,6 +72,7 @@ def resolve_vectors(
     InputError, SchemaMismatch
         For what is wrong with the argument, or with all rows alike.
     """
+    __tracebackhide__ = True
     named = isinstance(vectors, Mapping)
     wanted: dict[str, Any] = dict(vectors) if named else {"": vectors}
     columns: dict[str, VectorColumn] = {}
