@@ -116,7 +116,7 @@ def named_server(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> LocalS
     return server
 
 
-def has_arrived(notebook: Any, cell_id: str, *words: str) -> None:
+def has_ended(notebook: Any, cell_id: str, *words: str) -> None:
     """Check the final output of an upload: it is there without a widget, and has these words."""
     shown = (out.get("data", {}) for out in cell(notebook, cell_id).outputs)
     data = next(data for data in shown if "text/html" in data)
@@ -161,7 +161,7 @@ def test_first_upload(books: Books) -> None:
     first, second = books.run("01_first_upload"), books.run("01_first_upload")
 
     for notebook in (first, second):
-        has_arrived(notebook, "upload", "digits", "1,797")
+        has_ended(notebook, "upload", "digits", "1,797")
         assert result(notebook, "upload").split()[7:] == [
             *("0", "0", "0", "1000", "1000", "applied", "1", "256000"),
             *("1", "1", "1000", "1797", "797", "applied", "1", "204032"),
@@ -187,7 +187,7 @@ def test_mapping_columns(books: Books) -> None:
         assert bad.startswith("2 of 344 rows cannot become points; nothing was sent\n")
         assert "row 3: holds NaN in column 'bill_length'" in bad
         assert "Adult not sampled." in result(notebook, "findings")
-        has_arrived(notebook, "upload", "penguins", "344")
+        has_ended(notebook, "upload", "penguins", "344")
         assert result(notebook, "upload").split()[7:-1] == [
             "0",
             "0",
@@ -209,7 +209,7 @@ def test_mapping_columns(books: Books) -> None:
 def check_a_server(notebook: Any) -> None:
     """Check what 03 shows, whichever server it had."""
     for cell_id in ("rest", "grpc", "key", "throttling", "shrink"):
-        has_arrived(notebook, cell_id, "china_tiles", "4,240")
+        has_ended(notebook, cell_id, "china_tiles", "4,240")
     assert "'applied': 4240" in result(notebook, "rest-report")
     assert [row.split()[2:] for row in result(notebook, "compare").splitlines()[2:]] == [["1.0"]]
     assert "image/png" in output(notebook, "search").data
@@ -256,13 +256,13 @@ def test_failures(books: Books) -> None:
         assert "the same call again sends only what" in died
         assert "Connection refused" in result(notebook, "death-report")
         assert "Connection refused" in output(notebook, "death-report").data["text/html"]
-        has_arrived(notebook, "revival", "reference")
+        has_ended(notebook, "revival", "reference")
         assert "payload key 'text' differs" in printed(notebook, "changed")
-        has_arrived(notebook, "job", "reference", "stopped")
+        has_ended(notebook, "job", "reference", "stopped")
         assert result(notebook, "so-far").endswith(", under way>")
         assert printed(notebook, "stop").startswith("stopped: ")
         assert "points had arrived" in result(notebook, "resume")
-        assert "RequestTooLarge" in printed(notebook, "refused")
+        has_ended(notebook, "refused", "reference", "RequestTooLarge")
         assert "specialnames" in result(notebook, "failed")
         assert "'failed': 0" in result(notebook, "mended")
         assert result(notebook, "verify") == "'0 differences'"
