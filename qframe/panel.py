@@ -33,6 +33,8 @@ NO_WIDGETS = (
     "Stop button, once the kernel is restarted."
 )
 
+NOTHING = {"text/plain": "", "text/html": ""}
+
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -179,7 +181,7 @@ class Panel(Page):
         if self._box is None:
             return
         if self._note is not None:
-            self._keep({"text/plain": "", "text/html": ""})
+            self._keep(NOTHING)
         self._button.close()
         if self._block:
             self._html.close()
@@ -204,7 +206,7 @@ class Panel(Page):
         text = f"{live.event.collection}: upload under way"
         self._show({"text/plain": text, "text/html": markup.text(text), WIDGET: view[WIDGET]})
         if not self._block:  # while its cell runs, for later it might come to stand in another one
-            self._keep(kept(live))
+            self._keep(NOTHING)
 
     def _keep(self, bundle: dict[str, Any]) -> None:
         if self._note is None:

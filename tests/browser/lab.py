@@ -74,8 +74,7 @@ class Lab:
         """Open a notebook, and wait until its kernel is idle if it is to have one."""
         if not self._begun:
             self.page.goto(f"{self.server.url}lab?reset")
-            self.page.wait_for_function("window.jupyterapp !== undefined")
-            self.page.evaluate("window.jupyterapp.restored.then(() => true)")
+            self.wait_for_start()
             self.command("application:toggle-left-area")
             self._begun = True
         self.page.evaluate(
@@ -88,6 +87,11 @@ class Lab:
         if kernel:
             notebook.wait_for_kernel()
         return notebook
+
+    def wait_for_start(self) -> None:
+        """Wait until the page has been loaded."""
+        self.page.wait_for_function("window.jupyterapp !== undefined")
+        self.page.evaluate("window.jupyterapp.restored.then(() => true)")
 
     def command(self, name: str, **arguments: object) -> Any:
         """Do what stands in a menu."""
@@ -178,12 +182,13 @@ class Notebook:
 
     def begin(self, at: int) -> None:
         """Run a cell from the keyboard, and go on as soon as it runs."""
+        before = self.prompt(at)
         for _ in range(5):
             self.cell(at).locator(".cm-content").click()
             self.page.keyboard.press("Control+Enter")
             try:
                 # The keys are lost at times, in a notebook that has just been opened.
-                self.lab.wait(lambda: self.prompt(at) != "[ ]:", "the cell begins to run", 5)
+                self.lab.wait(lambda: self.prompt(at) != before, "the cell begins to run", 5)
                 return
             except AssertionError:
                 continue

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.browser.lab import Lab, Notebook
 from tests.browser.server import INSTALLED
 from tests.browser.uploads import DELAYED, POINTS, STOP, frame, is_static, points, upload
 from tests.server import LocalServer
+
+NOTE = re.compile(r"at [\d:]+.*: films, [\d,]+ of [\d,]+ points")
 
 JOB = upload(", block=False", name="job")
 
@@ -101,4 +105,38 @@ def test_kernel_that_ends(lab: Lab, qdrant: LocalServer) -> None:
     came = len(qdrant.log())
     lab.page.wait_for_timeout(1000)
     assert len(qdrant.log()) == came < POINTS / 50
+    notebook.close()
+
+
+def test_saved_meanwhile(lab: Lab, kernel: str, qdrant: LocalServer) -> None:
+    """A notebook that is saved while its job runs tells how far it was, in its own cell."""
+    qdrant.faults(DELAYED)
+    soon = "import qframe.panel; qframe.panel.KEPT_SECONDS = 0.5"
+    notebook = lab.open(lab.write("meanwhile", [frame(qdrant.rest_url), soon, JOB, "1"], kernel))
+    for at in range(4):
+        notebook.run(at)
+    lab.wait(lambda: NOTE.search(notebook.text(2)), "there is a note")
+    assert notebook.text(3) == "1"
+    notebook.save()
+    notebook.close()
+
+    notebook = lab.open(notebook.of_a_stranger(), kernel=False)
+    note = NOTE.search(notebook.text(2))
+    assert note
+    assert points(note[0]) > 0
+    notebook.close()
+
+
+def test_page_that_is_loaded_anew(lab: Lab, qdrant: LocalServer) -> None:
+    """The panel of a job that was saved is there again after a reload, Stop and the end too."""
+    qdrant.faults(DELAYED)
+    notebook = began(lab, "anew", INSTALLED, qdrant)
+    notebook.save()
+    lab.page.reload()
+    lab.wait_for_start()
+    first = lab.wait(lambda: points(notebook.text(1)), "points are counted")
+    lab.wait(lambda: points(notebook.text(1)) > first, "more points are counted")
+    notebook.cell(1).locator(STOP).click()
+    lab.wait(lambda: "stopped" in notebook.text(1), "the report is there")
+    assert notebook.cell(1).locator(STOP).count() == 0
     notebook.close()
