@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from qframe.figures import size
+from qframe.figures import duration, size
 from qframe.progress import Live, Phase, ProgressEvent
 
 LINE_SECONDS = 5.0
@@ -107,7 +107,11 @@ class Bar(Display):
         if live.phase is Phase.CHECKING:
             return
         bar = self._open(live.event)
-        notes = [f"{size(live.bytes_per_s)}/s", *live.batches(), *live.trouble()]
+        # What does not fit into the line is cut off at its end.
+        notes = [*live.trouble(), f"{size(live.bytes_per_s)}/s", f"{live.look.in_flight} in flight"]
+        if live.percentiles is not None:
+            half, most = map(duration, live.percentiles)
+            notes.append(f"p50 {half}, p95 {most}")
         if live.phase is Phase.SETTLING:
             notes = [live.phase.value, *live.trouble()]
         bar.set_postfix_str(", ".join(notes), refresh=False)
@@ -130,6 +134,10 @@ class Bar(Display):
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=event.total, desc=event.collection, unit="points", unit_scale=True
+                total=event.total,
+                desc=event.collection,
+                unit=" points",
+                unit_scale=True,
+                bar_format="{l_bar}{bar:10}{r_bar}" if event.total else None,
             )
         return self._bar
