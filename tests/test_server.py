@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -1165,3 +1166,8 @@ class TestProcess:
         put(server, {"points": [{"id": 0, "vector": vector}]}, "c")
         assert time.monotonic() - started < 10
         assert count(server, "c") == 10_000
+
+
+def test_an_interrupt_is_not_for_the_server(server: LocalServer) -> None:
+    """Ctrl-C and a notebook's ■ go to a whole process group; the server is in one of its own."""
+    assert os.getpgid(server.pid) != os.getpgid(0)
