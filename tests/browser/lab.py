@@ -167,9 +167,9 @@ class Notebook:
         """Return a cell."""
         return self.panel.locator(".jp-Notebook .jp-Cell").nth(at)
 
-    def output(self, at: int) -> Locator:
-        """Return the first output of a cell."""
-        return self.cell(at).locator(".jp-OutputArea-output").first
+    def outputs(self, at: int) -> list[Locator]:
+        """Return the outputs of a cell."""
+        return self.cell(at).locator(".jp-OutputArea-output").all()
 
     def text(self, at: int) -> str:
         """Return the outputs of a cell as they are read; nothing where there are none."""

@@ -14,6 +14,7 @@ from tests.server import LocalServer
 NOTE = re.compile(r"at [\d:]+.*: films, [\d,]+ of [\d,]+ points")
 
 JOB = upload(", block=False", name="job")
+FEW = upload(", block=False", name="job", size=500)
 
 
 def began(lab: Lab, name: str, kernel: str, qdrant: LocalServer, *cells: str) -> Notebook:
@@ -55,7 +56,7 @@ def test_other_cells_run(lab: Lab, kernel: str, qdrant: LocalServer) -> None:
 @pytest.mark.parametrize("wait", ["job.result()", "await job"])
 def test_waiting(lab: Lab, wait: str, qdrant: LocalServer) -> None:
     """A cell that waits for the job gets its report; the panel goes on meanwhile."""
-    qdrant.faults(["delay:0.1*100"])
+    qdrant.faults(["delay:0.1*60"])
     notebook = began(lab, "waiting", INSTALLED, qdrant, f"({wait})['points'].sum()")
     notebook.begin(2)
     first = points(notebook.text(1))
@@ -85,7 +86,7 @@ def test_rows_that_are_refused(lab: Lab, qdrant: LocalServer) -> None:
     """A job that fails says so below its cell, and its result raises."""
     qdrant.poison([7])
     notebook = lab.open(
-        lab.write("refused", [frame(qdrant.rest_url), JOB, "job.result()"], INSTALLED)
+        lab.write("refused", [frame(qdrant.rest_url), FEW, "job.result()"], INSTALLED)
     )
     notebook.run(0)
     notebook.run(1)

@@ -53,7 +53,7 @@ def test_live(lab: Lab, kernel: str, qdrant: LocalServer) -> None:
     if kernel == INSTALLED:
         for theme in ("light", "dark"):
             lab.theme(theme)
-            assert hard_to_read(notebook.output(1), theme) == []
+            assert hard_to_read(notebook.outputs(1)[0], theme) == []
             lab.screenshot(f"running-{theme}")
     if kernel.startswith("6."):
         assert notebook.cell(1).locator(STOP).count() == 0  # no click would reach the kernel
@@ -101,7 +101,7 @@ def test_throttled(lab: Lab, qdrant: LocalServer) -> None:
 def test_failed(lab: Lab, qdrant: LocalServer) -> None:
     """Rows that the server refuses are told of by the report that stays and by the error below."""
     qdrant.poison([7, 11_000])
-    notebook = lab.open(lab.write("failed", [frame(qdrant.rest_url), upload()], INSTALLED))
+    notebook = lab.open(lab.write("failed", [frame(qdrant.rest_url), upload(size=500)], INSTALLED))
     notebook.run(0)
     text = notebook.run(1)
     assert is_static(notebook, 1)

@@ -30,9 +30,9 @@ def frame(url: str) -> str:
     return _FRAME.format(points=POINTS, url=url).strip()
 
 
-def upload(more: str = "", name: str = "report") -> str:
-    """Return a cell that uploads it in 400 batches."""
-    given = "vectors=vectors, batch_size=50, workers=4"
+def upload(more: str = "", *, name: str = "report", size: int = 50) -> str:
+    """Return a cell that uploads it, in many batches unless told otherwise."""
+    given = f"vectors=vectors, batch_size={size}, workers=4"
     return f'{name} = frame.qdrant.upload("films", con, {given}{more})'
 
 
