@@ -34,6 +34,8 @@ class LocalServer:
         Seconds after which an idle REST connection is closed.
     version
         The version to claim.
+    rest_port
+        0 is any that is free.
 
     """
 
@@ -50,6 +52,7 @@ class LocalServer:
         max_request_size_mb: float = 32,
         keep_alive: float = 5.0,
         version: str = "1.19.0",
+        rest_port: int = 0,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="qdrant-")
         # A file, because nobody reads while it runs and a full pipe would stop the server.
@@ -62,7 +65,7 @@ class LocalServer:
             "--keep-alive": str(keep_alive),
             "--version": version,
         }
-        self._ports = ["--rest-port=0", "--grpc-port=0"]
+        self._ports = [f"--rest-port={rest_port}", "--grpc-port=0"]
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
