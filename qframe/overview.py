@@ -44,7 +44,9 @@ class Plan(pd.DataFrame):
 
 def _is_whole(plan: pd.DataFrame) -> bool:
     """Whether nothing was taken away in place."""
-    return "plan" in plan.attrs and set(COLUMNS) <= set(plan.columns)
+    if "plan" not in plan.attrs or not set(COLUMNS) <= set(plan.columns):
+        return False
+    return plan.index.equals(pd.RangeIndex(len(plan))) and "id" in plan["role"].tolist()
 
 
 def page(columns: pd.DataFrame, plan: Mapping[str, Any]) -> str:

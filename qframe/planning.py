@@ -71,7 +71,9 @@ def plan(
 
     It takes what `upload` takes, so that ``.plan(`` in the place of ``.upload(`` gives the plan of
     that call. The frame is checked in full and cut into the same batches, the collection is looked
-    at, and some of the batches are encoded to see how large they are and how long it takes.
+    at, and some of the batches are encoded to see how large they are and how long it takes. (To be
+    looked at, an embedded collection is opened: for that time nobody else can have it, and the
+    engine tidies its own files.)
 
     Parameters
     ----------
@@ -84,8 +86,8 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
     bad_rows : {"raise", "skip"}
         Whether rows that cannot become points are a problem, or are set aside. They never raise.
     journal : str or path, optional
-        Read where it exists, and neither made, changed nor locked. What it says has arrived is not
-        in the batches.
+        Read where it exists, and neither made, changed nor locked: what it says has arrived is not
+        in the batches, and whether another upload is using it is not told.
     resume : DataFrame, optional
         As in `upload`. Whether what was only acknowledged has been applied by now is not asked.
     batch_timeout, wait, barrier, retry, on_error, progress, block
@@ -177,7 +179,8 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
         )
         with problems:
             past.look(mapped.points, len(frame), write.to_json() | {"missing": missing})
-            past.compare(store, target.info)
+            # Whoever writes the journal meanwhile adds points first, and tells of them then.
+            past.compare(store, target.info if journal is None else store.describe(collection))
         measure = connection.measure(collection, write)
         limits = target.limits(batch_size, max_batch_bytes)
         target.check_points(len(mapped.points), bare_ids=mapped.bare_ids and not past.is_prepared)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import qframe
 from qframe.overview import SHOWN_COLUMNS, Plan
+from qframe.resume import Past
 from qframe.roles import COLUMNS, ROLES
 from tests.test_markup import HOSTILE, Reader
 
@@ -444,6 +445,23 @@ def test_a_journal_is_only_read(con: qframe.Connection, collection: str, tmp_pat
     assert plan["action"] == "add"
 
 
+def test_a_journal_that_is_written_meanwhile(
+    server_con: qframe.Connection, collection: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Points that another upload adds while a plan is made are not taken for lost ones."""
+    journal = tmp_path / "films.qframe"
+    half(server_con, collection, journal=journal)
+    look = Past.look
+
+    def upload_first(past: Past, *args: Any) -> None:
+        films(400).qdrant.upload(collection, server_con, **OPTIONS, **QUIET, journal=journal)
+        look(past, *args)
+
+    monkeypatch.setattr(Past, "look", upload_first)
+    plan = told(films(400).qdrant.plan(collection, server_con, **OPTIONS, journal=journal))
+    assert (plan["problems"], plan["resumed"]) == ([], 400)
+
+
 def test_what_cannot_be_gone_on_with(
     con: qframe.Connection, collection: str, tmp_path: Path
 ) -> None:
@@ -601,6 +619,16 @@ def test_a_plan_that_lost_its_columns_is_shown_as_a_frame() -> None:
     assert "becomes" not in repr(plan)
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+@pytest.mark.parametrize("kept", [[], [3], [0, 3]])
+def test_a_plan_that_lost_rows_is_shown_as_a_frame(kept: list[int]) -> None:
+    """What was dropped in place is not told as if it had never been there."""
+    plan = films().qdrant.plan("films", ":memory:", **OPTIONS)
+    plan.drop(index=[at for at in plan.index if at not in kept], inplace=True)
+    assert "dataframe" in str(plan._repr_html_())
+    assert "nothing was sent" not in repr(plan)
+
+
 def test_hostile_names_stay_text(con: qframe.Connection, collection: str) -> None:
     """HTML in names, labels, reasons and settings is shown, and does nothing."""
     frame = films().rename(columns={"title": HOSTILE, "year": f"{HOSTILE}2"})
@@ -628,7 +656,7 @@ def test_many_columns_are_bounded() -> None:
     plan = frame.qdrant.plan("many", ":memory:", **OPTIONS)
     assert len(plan) == 204
     html = str(plan._repr_html_())
-    assert html.count("<tr>") < SHOWN_COLUMNS + 20
+    assert SHOWN_COLUMNS < html.count("<tr ") < SHOWN_COLUMNS + 20
     assert f"{204 - SHOWN_COLUMNS} more rows" in html
     assert f"{204 - SHOWN_COLUMNS} more rows" in repr(plan)
     assert "202 keys: title, year, note 0" in html
