@@ -73,6 +73,7 @@ class Lines:
     def __init__(self, report: pd.DataFrame) -> None:
         summary = report.attrs.get("upload")
         self.summary: Mapping[str, Any] = summary if isinstance(summary, Mapping) else {}
+        self.was_told = summary is not None
         self.report = report = checked(bare(report))
         by_status = report.groupby("status")["points"].sum()
         self.counts = {status: int(by_status.get(status.value, 0)) for status in Status}
@@ -82,6 +83,8 @@ class Lines:
         self.is_whole = isinstance(told, Mapping) and dict(told) == {
             status.value: count for status, count in self.counts.items()
         }
+        # The time that an upload took is known once nothing more is sent.
+        self.is_under_way = self.is_whole and self.summary.get("seconds") == 0
 
     def headline(self) -> str:
         """Say in a few words how it ended, readable without any colour."""
@@ -89,7 +92,11 @@ class Lines:
         by, error_type = ended.get("by"), ended.get("error_type")
         points = counted(self.total, "point")
         everything = f"all {points}" if self.total != 1 else "the point"
-        if by in ("stop", "deadline"):
+        if self.is_under_way:
+            head = f"… under way: {counted(self.arrived, 'point')} arrived so far"
+            if self.arrived < self.total:
+                head += f", {self.total - self.arrived:,} did not"
+        elif by in ("stop", "deadline"):
             lead = "■ stopped" if by == "stop" else "■ its time was over"
             head = f"{lead}: {self.arrived:,} of {points} arrived"
         elif not self.total:
@@ -112,9 +119,13 @@ class Lines:
     def place(self) -> Sentence:
         """Say where the points went."""
         if not self.summary.get("collection"):
+            if not len(self.report) and self.was_told:
+                return ("nothing has been sent; where that is for good, job.result() tells why",)
             return ('these lines have lost the report\'s attrs["upload"], and tell no more',)
         way = WAY.get(self.summary.get("transport", ""), "")
         made = "made by this upload" if self.summary.get("created") else "added to"
+        if made == "added to" and self.is_whole and not self.arrived:
+            made = "nothing was added"
         return (
             "collection ",
             short(self.summary["collection"]),
@@ -282,12 +293,16 @@ class Lines:
         """Say what to type next."""
         if not self.summary.get("collection") or not self.is_whole:
             return []
+        if self.is_under_way:
+            return [("", "job.result()", " waits for the end, ", "job.stop()", " ends it early")]
         ways: list[Sentence] = []
         if self.arrived < self.total:
             ways += ways_on(self.report, self.summary)
             ways.append(
                 (
-                    "the report is what the call returned, or after an error ",
+                    "the report is what the call returned, of a job ",
+                    "job.report",
+                    ", or after an error ",
                     "sys.last_value.report",
                 )
             )
@@ -300,7 +315,7 @@ class Lines:
                 )
             )
         if self.arrived == self.total and self.total and not self.is_stream:
-            call = f"df.qdrant.verify({short(self.summary['collection'])!r}, con, vectors=…)"
+            call = f"df.qdrant.verify({self.summary['collection']!r}, con, vectors=…)"
             ways.append(("", call, " compares what is stored with the frame"))
         return ways
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,24 @@ def test_a_report_without_its_summary(tmp_path: Path) -> None:
     assert shown(doubled).startswith("✗ 10 of 24 points")
 
 
+def test_a_failure_adds_nothing(server: LocalServer, collection: str) -> None:
+    """Where no point arrived in a collection that was there, none is said to be added."""
+    upload(1, collection, server.rest_url)
+    server.poison(range(100, 200))
+    with pytest.raises(qframe.UploadError) as caught:
+        upload(20, collection, server.rest_url)
+    text = shown(caught.value)
+    assert "over REST, nothing was added" in text
+    assert "added to" not in text
+    assert "nothing was added" not in shown(caught.value.report.head(1))
+
+
+def test_a_collection_whose_name_holds_spaces(server: LocalServer, collection: str) -> None:
+    """What can be typed names the collection to the letter."""
+    name = f"{collection}  twice"
+    assert f"df.qdrant.verify({name!r}, con" in shown(upload(5, name, server.rest_url))
+
+
 def test_no_points(collection: str) -> None:
     """An upload of nothing is no failure."""
     report = frame(0).qdrant.upload(collection, ":memory:", vectors=np.ones((0, 2)), progress=False)
@@ -340,6 +359,44 @@ def test_a_job(collection: str) -> None:
     )
     report = job.result()
     assert shown(job) == shown(report)
+
+
+def test_a_job_under_way(server: LocalServer, collection: str) -> None:
+    """What is known while an upload goes on is not told as its end, nor is a way on from there."""
+    server.faults(["delay:0", "delay:0", "delay:1"])
+    job = frame(40).qdrant.upload(
+        collection,
+        server.rest_url,
+        vectors=np.ones((40, 2)),
+        batch_size=10,
+        order="ordered",
+        progress=False,
+        block=False,
+    )
+    while len(job.report) < 2:
+        time.sleep(0.01)
+    text = shown(job)
+    assert text.startswith("… under way: 20 points arrived so far\n")
+    assert text.endswith("next\n  job.result() waits for the end, job.stop() ends it early")
+    job.stop()
+    with pytest.raises(qframe.UploadInterrupted):
+        job.result()
+    text = shown(job)
+    assert text.startswith("■ stopped: ")
+    assert ", of a job job.report, or after an error sys.last_value.report" in text
+
+
+def test_a_job_that_has_sent_nothing(collection: str) -> None:
+    """Of a job without a report it is not said that the report has lost something."""
+    job = frame(20).qdrant.upload(
+        collection, ":memory:", vectors="nothing", progress=False, block=False
+    )
+    with pytest.raises(qframe.InputError):
+        job.result()
+    text = shown(job)
+    assert text.startswith("– no points\nnothing has been sent")
+    assert "job.result() tells why" in text
+    assert "lost" not in text
 
 
 # ---- What others wrote, and how much of it ----
