@@ -624,7 +624,7 @@ def test_a_plan_that_lost_its_columns_is_shown_as_a_frame() -> None:
 def test_a_plan_that_lost_rows_is_shown_as_a_frame(kept: list[int]) -> None:
     """What was dropped in place is not told as if it had never been there."""
     plan = films().qdrant.plan("films", ":memory:", **OPTIONS)
-    plan.drop(index=[at for at in plan.index if at not in kept], inplace=True)
+    plan.drop(index=[at for at in plan.index if at not in kept], inplace=True)  # noqa: PD002
     assert "dataframe" in str(plan._repr_html_())
     assert "nothing was sent" not in repr(plan)
 
