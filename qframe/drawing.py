@@ -119,7 +119,7 @@ def _draw_throughput(axes: Axes, told: Timeline) -> None:
             fontsize="small",
         )
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:,.0f}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_rate))
     axes.set_xlabel("seconds after the beginning")
     axes.set_ylabel("points/s")
     _bare(axes)
@@ -144,7 +144,7 @@ def _draw_latencies(axes: Axes, told: Timeline) -> None:
         bins = np.linspace(low, high, count + 1) if high > low else np.array([0.9, 1.1]) * low
         axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.hist(taken, bins=bins.tolist(), color=SENDING, alpha=0.8)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
+    axes.xaxis.set_major_formatter(FuncFormatter(_span))
     axes.xaxis.set_minor_formatter(NullFormatter())
     half, most = np.percentile(taken, [50, 95])
     ink = mpl.rcParams["text.color"]
@@ -152,6 +152,17 @@ def _draw_latencies(axes: Axes, told: Timeline) -> None:
         label = f"{name} {duration(seconds)}"
         axes.axvline(seconds, color=ink, linestyle=style, linewidth=1.2, label=label)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), **PLAIN)
+
+
+# Functions of the module, so that a figure can be pickled.
+
+
+def _rate(rate: float, _: int | None) -> str:
+    return f"{rate:,.0f}"
+
+
+def _span(seconds: float, _: int | None) -> str:
+    return duration(seconds)
 
 
 def _bare(axes: Axes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -280,6 +281,17 @@ def test_into_a_figure_of_the_callers_own() -> None:
     qframe.plot(many(100), figure=right)
     assert len(left.axes) == len(right.axes) == 4
     figure.savefig(io.BytesIO())
+
+
+def test_a_figure_can_be_kept() -> None:
+    """It survives pickling, and looks the same."""
+    figure = qframe.plot(small())
+    pictures = []
+    for each in (figure, pickle.loads(pickle.dumps(figure))):
+        file = io.BytesIO()
+        each.savefig(file, format="png")
+        pictures.append(file.getvalue())
+    assert pictures[0] == pictures[1]
 
 
 def test_many_workers() -> None:
