@@ -427,6 +427,14 @@ def test_names_and_kinds_are_held_against_the_collection() -> None:
         _resolve(frame, {"text": "v"}, info=DENSE3)
 
 
+def test_what_a_collection_lacks_is_told_first() -> None:
+    """Of a vector that neither the collection nor the frame has, the collection's side is told."""
+    frame = _cells([[1.0, 2.0]] * 2)
+    for vectors in ("nothing", {"image": "nothing"}, 3, np.ones((1, 2))):
+        with pytest.raises(SchemaMismatch, match="has no "):
+            _resolve(frame, vectors, info=NAMED)
+
+
 def test_rows_of_numbers_as_objects() -> None:
     """Numbers that came as Python objects are read, and what is none is named by row."""
     mixed = np.array([[1, 2.5], [3, 4]], dtype=object)

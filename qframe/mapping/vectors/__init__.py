@@ -78,12 +78,17 @@ def resolve_vectors(
     columns: dict[str, VectorColumn] = {}
     for name, value in wanted.items():
         _check_name(name)
+        schema, known = None, info
+        try:
+            schema = None if info is None else _expected(name, info, list(wanted))
+        except SchemaMismatch as error:
+            refuse(error)
+            known = None
         source = replace(_source(frame, value, name), lenient=lenient)
         may_lack = named and name != ""
         before = bad.mark()
         try:
-            schema = None if info is None else _expected(name, info, list(wanted))
-            column = _column(source, schema, info, bad, may_lack=may_lack)
+            column = _column(source, schema, known, bad, may_lack=may_lack)
         except SchemaMismatch as error:
             refuse(error)
             bad.back_to(before)
