@@ -137,7 +137,7 @@ def _draw_latencies(axes: Axes, told: Timeline) -> None:
     count = min(30, max(5, len(taken) // 4))
     if high > WIDE * low:
         axes.set_xscale("log")
-        is_short = high < 200 * low
+        is_short = high < 2 * WIDE * low  # of more, the labels would touch
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if is_short else (1.0,)))
         bins = np.geomspace(low, high, count + 1)
     else:
