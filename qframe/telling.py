@@ -316,7 +316,7 @@ class Lines:
             )
         if self.arrived == self.total and self.total and not self.is_stream:
             call = f"df.qdrant.verify({self.summary['collection']!r}, con, vectors=…)"
-            ways.append(("", call, " compares what is stored with the frame"))
+            ways.append(("", call, " with the same ids and payload compares what is stored"))
         return ways
 
     @property
