@@ -185,7 +185,8 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
         limits = target.limits(batch_size, max_batch_bytes)
         target.check_points(len(mapped.points), bare_ids=mapped.bare_ids and not past.is_prepared)
         new = target.schema(mapped.points.vectors) if target.info is None else None
-        if new is not None and all(one.size for one in _dense(new)):
+        has_sizes = new is None or all(one.size for one in _dense(new))
+        if new is not None and has_sizes:
             with problems:
                 store.check(collection, new)
         extent = Extent(mapped.points, past.missing)
@@ -200,9 +201,10 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
             )
         )
         encoded = Encoded()
-        with problems:
-            encode = connection.encoder(collection, write, _schemas(mapped.points.vectors))
-            encoded = encode_sample(tally.sample, encode)
+        if has_sizes:
+            with problems:
+                encode = connection.encoder(collection, write, _schemas(mapped.points.vectors))
+                encoded = encode_sample(tally.sample, encode)
         trip = None if connection.transport == "embedded" else round_trip(store.version)
     planned = Plan(to_frame(parts(frame, ids, mapped)))
     planned.attrs["plan"] = {

@@ -462,6 +462,16 @@ def test_a_journal_that_is_written_meanwhile(
     assert (plan["problems"], plan["resumed"]) == ([], 400)
 
 
+def test_a_vector_that_no_row_has(con: qframe.Connection, collection: str) -> None:
+    """A new collection cannot be made with it, which is told once, and one that has it is fine."""
+    frame = films().assign(w=None)
+    options = OPTIONS | {"vectors": {"v": "v", "w": "w"}}
+    (problem,) = check_problems(con, collection, options | {"frame": frame})
+    assert problem.startswith("no row has a vector 'w'")
+    films().assign(w=[[1.0]] * ROWS).qdrant.upload(collection, con, **options, **QUIET)
+    assert told(frame.qdrant.plan(collection, con, **options))["problems"] == []
+
+
 def test_what_cannot_be_gone_on_with(
     con: qframe.Connection, collection: str, tmp_path: Path
 ) -> None:
