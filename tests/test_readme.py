@@ -130,3 +130,13 @@ def test_the_main_job(empty_folder: Path) -> None:
             text=True,
         )
         assert agree(shown[1], script.stdout)
+
+
+def test_pictures() -> None:
+    """Every picture is there, can be told by those who do not see it, and is a small one."""
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README)
+    assert len(pictures) >= 4
+    for told, path in pictures:
+        assert len(told) > 40
+        assert (ROOT / path).read_bytes().startswith(b"\x89PNG")
+        assert (ROOT / path).stat().st_size < 300_000
