@@ -18,7 +18,13 @@ SHOWN_ROWS = 5
 """Findings of bad rows."""
 
 SHOWN_NAMES = 12
-"""Payload keys, or columns, in one line."""
+"""Vectors, and payload keys or columns in one line."""
+
+REFUSED = "cannot become points; nothing was sent"
+"""What only a problem that tells of bad rows says."""
+
+LONGEST = 200
+"""Characters of a name, a label or a reason."""
 
 HEADS = ("column", "used as", "becomes", "missing", "bad rows", "dtype")
 NUMBERS = (3, 4)
@@ -139,11 +145,13 @@ def _next(plan: Mapping[str, Any]) -> str:
 def _facts(columns: pd.DataFrame, plan: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what a figure is, and the figure."""
     facts = [("rows", _rows(plan)), ("collection", _collection(plan))]
-    schema = plan["new"] or plan["existing"]
-    facts += [(f"vector {_name(name)}", _vector(one)) for name, one in schema["vectors"].items()]
+    vectors = list((plan["new"] or plan["existing"])["vectors"].items())
+    facts += [(f"vector {_name(name)}", _vector(one)) for name, one in vectors[:SHOWN_NAMES]]
+    if len(vectors) > SHOWN_NAMES:
+        facts.append(("more vectors", f"{len(vectors) - SHOWN_NAMES:,}"))
     if plan["new"] and plan["new"]["settings"]:
         facts.append(("settings", ", ".join(f"{k}={v!r}" for k, v in _settings(plan))))
-    facts.append(("ids", _ids(columns)))
+    facts.append(("ids", _short(_ids(columns))))
     of_payload = columns[columns["role"] == "payload"]["name"].drop_duplicates().tolist()
     facts.append(("payload", _listed(of_payload, "key")))
     unused = columns[columns["role"] == "unused"]["column"].tolist()
@@ -208,7 +216,7 @@ def _ids(columns: pd.DataFrame) -> str:
 def _listed(names: Sequence[str], noun: str) -> str:
     if not names:
         return "none"
-    shown = ", ".join(map(str, names[:SHOWN_NAMES]))
+    shown = ", ".join(map(_short, names[:SHOWN_NAMES]))
     more = f", and {len(names) - SHOWN_NAMES:,} more" if len(names) > SHOWN_NAMES else ""
     return f"{counted(len(names), noun)}: {shown}{more}"
 
@@ -248,12 +256,17 @@ def _time(plan: Mapping[str, Any]) -> str:
 
 def _findings(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return the first bad rows: label, column, reason; none where a problem tells of them."""
-    if any(finding["reason"] in text for text in plan["problems"] for finding in plan["skipped"]):
+    if any(REFUSED in text for text in plan["problems"]):
         return []
     return [
-        (str(finding["label"]), finding["column"], finding["reason"])
+        (_short(finding["label"]), _short(finding["column"]), _short(finding["reason"]))
         for finding in plan["skipped"][:SHOWN_ROWS]
     ]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _unshown(plan: Mapping[str, Any]) -> str:
@@ -301,10 +314,10 @@ def _line(run: Sequence[Mapping[Any, Any]]) -> list[str]:
         becomes += f", size {first['size']:,}"
     known = [row["missing"] for row in run if not pd.isna(row["missing"])]
     return [
-        str(name),
-        use,
-        becomes,
+        _short(name),
+        _short(use),
+        _short(becomes),
         f"{sum(known):,}" if known else "",
         f"{max(row['bad_rows'] for row in run):,}",
-        "" if pd.isna(first["dtype"]) else first["dtype"],
+        "" if pd.isna(first["dtype"]) else _short(first["dtype"]),
     ]

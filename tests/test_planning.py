@@ -672,6 +672,27 @@ def test_many_columns_are_bounded() -> None:
     assert "202 keys: title, year, note 0" in html
 
 
+def test_long_names_and_many_vectors_are_bounded() -> None:
+    """Neither what somebody wrote at length nor hundreds of vectors fill a page."""
+    long = "x" * 100_000
+    frame = pd.DataFrame({long: [np.inf, 1.0], "id": [1, 2]}, index=[long, "b"])
+    vectors = {f"v{n}": np.ones((2, 2)) for n in range(500)}
+    plan = frame.qdrant.plan("long", ":memory:", vectors=vectors, ids="id", bad_rows="skip")
+    assert len(plan._repr_html_() or "") < 100_000
+    assert len(repr(plan)) < 10_000
+    assert "488" in repr(plan)
+
+
+def test_bad_rows_are_listed_beside_other_problems(tmp_path: Path) -> None:
+    """They are left out only where a problem tells of them, whatever words it shares with them."""
+    frame = films().assign(year=[np.inf] + [1.0] * (ROWS - 1))
+    films().qdrant.upload("info", tmp_path, **OPTIONS, **QUIET)
+    options = OPTIONS | {"if_exists": "fail"}
+    plan = frame.qdrant.plan("info", tmp_path, **options, bad_rows="skip")
+    assert "row 0, column 'year': inf" in repr(plan)
+    assert "row 0, column 'year': inf" not in repr(frame.qdrant.plan("info", tmp_path, **options))
+
+
 def test_what_to_type_next(con: qframe.Connection, collection: str) -> None:
     """A page ends with the next step."""
     plan = films().qdrant.plan(collection, con, **OPTIONS)
