@@ -174,6 +174,7 @@ def estimate(
     *,
     workers: int,
     kind: str,
+    embedded: bool = False,
     a_minute: int | None = None,
 ) -> dict[str, Any]:
     """Return how long encoding and asking may take, of JSON's types.
@@ -183,10 +184,12 @@ def estimate(
     tally : Tally
     encoded : Encoded
     trip : float or None
-        Seconds of an empty request; None where there is no server.
+        Seconds of an empty request; None where they are not known.
     workers : int
     kind : {"thread", "process"}
         Threads encode in turns, processes at the same time.
+    embedded : bool
+        Whether there is no server.
     a_minute : int or None
         Points that strict mode grants a minute, the first of them at once.
     """
@@ -198,6 +201,11 @@ def estimate(
         seconds = max(seconds, encode_s)
     if a_minute:
         seconds = max(seconds, 60 * (tally.points - a_minute) / a_minute)
+    without = "the server's own work and what the bytes take on their way"
+    if embedded:
+        without = "the engine's own work"
+    elif trip is None:
+        without = "requests, which could not be measured, and the server's own work"
     return {
         "seconds": seconds,
         "encode_s": encode_s,
@@ -205,9 +213,5 @@ def estimate(
         "workers": workers,
         "worker_kind": kind,
         "sampled": {"batches": encoded.batches, "points": encoded.points},
-        "without": (
-            "the engine's own work"
-            if trip is None
-            else "the server's own work and what the bytes take on their way"
-        ),
+        "without": without,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -205,7 +206,11 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
             with problems:
                 encode = connection.encoder(collection, write, _schemas(mapped.points.vectors))
                 encoded = encode_sample(tally.sample, encode)
-        trip = None if connection.transport == "embedded" else round_trip(store.version)
+        is_embedded = connection.transport == "embedded"
+        trip = None
+        if not is_embedded:
+            with contextlib.suppress(QframeError):  # a gateway may let only collections through
+                trip = round_trip(store.version)
     planned = Plan(to_frame(parts(frame, ids, mapped)))
     planned.attrs["plan"] = {
         "collection": collection,
@@ -224,6 +229,7 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
             trip,
             workers=sending.workers,
             kind=sending.kind,
+            embedded=is_embedded,
             a_minute=target.rules.write_rate_limit,
         ),
         "problems": problems.texts,

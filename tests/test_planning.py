@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import inspect
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pandas as pd
@@ -18,6 +22,7 @@ import qframe
 from qframe.overview import SHOWN_COLUMNS, Plan
 from qframe.resume import Past
 from qframe.roles import COLUMNS, ROLES
+from tests.server import LocalServer
 from tests.test_markup import HOSTILE, Reader
 
 ROWS = 12
@@ -394,6 +399,54 @@ def test_a_server_that_is_not_there() -> None:
     """Where nobody answers there is nothing to plan with."""
     with pytest.raises(qframe.ServerUnreachable):
         films().qdrant.plan("films", "http://127.0.0.1:9", **OPTIONS)
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Passes on what is asked of collections, and nothing else."""
+
+    behind: str
+
+    def do_GET(self) -> None:
+        """Pass a request on."""
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        """Pass a request and its body on."""
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _answer(self, body: bytes | None) -> None:
+        status, answer = 404, b"{}"
+        if self.path.startswith("/collections"):
+            kind = {"Content-Type": "application/json"}
+            try:
+                with urlopen(Request(self.behind + self.path, body, kind)) as found:
+                    status, answer = found.status, found.read()
+            except HTTPError as error:
+                status, answer = error.code, error.read()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *args: object) -> None:
+        """Keep quiet."""
+
+
+def test_a_gateway_that_lets_only_collections_through(server: LocalServer, collection: str) -> None:
+    """A plan asks nothing of a server that it cannot do without, and an upload does not ask."""
+    films().qdrant.upload(collection, server.rest_url, **OPTIONS, **QUIET)
+    handler = type("Handler", (Gateway,), {"behind": server.rest_url})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as gateway:
+        threading.Thread(target=gateway.serve_forever).start()
+        try:
+            url = f"http://127.0.0.1:{gateway.server_port}"
+            plan = films().qdrant.plan(collection, url, **OPTIONS)
+        finally:
+            gateway.shutdown()
+    assert told(plan)["problems"] == []
+    assert told(plan)["estimate"]["round_trip_s"] is None
+    assert "without requests, which could not be measured" in repr(plan)
 
 
 # ---- What is left of an earlier run ----
