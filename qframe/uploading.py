@@ -327,7 +327,7 @@ def upload(
                 max_bytes=limits.bytes,
                 ranges=extent.ranges,
             )
-            run = Run(collection, connection)
+            run = Run(collection, connection, notes=dict(past.notes))
             report = partial(run.report, len(frame), mapped.skipped, created=target.created)
             watch.so_far = report
             sending.run(batches, run, watch, extent=extent, record=past.record)

@@ -363,7 +363,7 @@ def test_a_job(collection: str) -> None:
 
 def test_a_job_under_way(server: LocalServer, collection: str) -> None:
     """What is known while an upload goes on is not told as its end, nor is a way on from there."""
-    server.faults(["delay:0", "delay:0", "delay:1"])
+    server.faults(["delay:0", "bad_request", "delay:1"])
     job = frame(40).qdrant.upload(
         collection,
         server.rest_url,
@@ -371,12 +371,14 @@ def test_a_job_under_way(server: LocalServer, collection: str) -> None:
         batch_size=10,
         order="ordered",
         progress=False,
+        retry=QUICK,
         block=False,
     )
     while len(job.report) < 2:
         time.sleep(0.01)
     text = shown(job)
-    assert text.startswith("… under way: 20 points arrived so far\n")
+    assert text.startswith("… under way: 10 points arrived so far, 10 did not\n")
+    assert "df.iloc[10:20]" in text
     assert text.endswith("next\n  job.result() waits for the end, job.stop() ends it early")
     job.stop()
     with pytest.raises(qframe.UploadInterrupted):
