@@ -154,7 +154,10 @@ class UploadJob:
                 self._waiting.append(lambda: loop.call_soon_threadsafe(tell))
         if not is_over:
             yield from ended.__await__()
-        return self.result()
+        try:
+            return self.result()
+        except UploadInterrupted as stop:
+            raise _cancelled(stop) from None
 
     def _run(self) -> None:
         __tracebackhide__ = True
@@ -162,10 +165,14 @@ class UploadJob:
         try:
             report = self._watch.tell_of(self._story)
         except BaseException as error:  # raised where the result is asked for
-            self._error = error
+            name = self._watch.event.collection
             report = getattr(error, "report", None)
-            if not (self._drawer or isinstance(error, UploadInterrupted)):
-                name = self._watch.event.collection
+            if isinstance(error, KeyboardInterrupt) and report is None:
+                told = f"stopped before anything was sent to {name!r}"
+                error = UploadInterrupted(told, to_frame([], {}))
+            self._error = error
+            is_seen = self._drawer is not None and self._watch.is_shown
+            if not (is_seen or isinstance(error, UploadInterrupted)):
                 log.warning(
                     "the job that uploads to %r failed, as its result() tells: %s", name, error
                 )
@@ -192,3 +199,16 @@ class UploadJob:
             self._watch.end(self._report, self._error)
         else:
             self._watch.draw()
+
+
+def _cancelled(stop: UploadInterrupted) -> BaseException:
+    """Return the interrupt as one that ends the task that awaits, which counts as cancelled.
+
+    asyncio lets every other KeyboardInterrupt of a task end its loop too, and that is the kernel's.
+    """
+    from asyncio import CancelledError
+
+    class Stopped(UploadInterrupted, CancelledError):
+        """A job was stopped that somebody awaits."""
+
+    return Stopped(*stop.args)

@@ -281,17 +281,24 @@ class Tally:
             self._pace.add(self._event.seconds, arrived, result.bytes if arrived else 0, taken)
             return self._event
 
-    def settle(self) -> None:
-        """Note that all acknowledged points are applied."""
-        points = dict(self._event.points)
-        points["applied"] += points["acknowledged"]
-        points["acknowledged"] = 0
-        self._event = dataclasses.replace(self._event, points=points)
+    def last(
+        self, points: Mapping[str, int] | None = None, *, stopped: bool = False
+    ) -> ProgressEvent:
+        """Return the event that ends the upload, at its end or before.
 
-    def last(self, *, stopped: bool = False) -> ProgressEvent:
-        """Return the event that ends the upload, at its end or before."""
+        Parameters
+        ----------
+        points : mapping of str to int, optional
+            By status; None is as they were counted.
+        stopped : bool
+        """
         return dataclasses.replace(
-            self._event, seconds=self._clock(), result=None, finished=True, stopped=stopped
+            self._event,
+            points=self._event.points if points is None else points,
+            seconds=self._clock(),
+            result=None,
+            finished=True,
+            stopped=stopped,
         )
 
     def live(self, phase: Phase, look: Look) -> Live:

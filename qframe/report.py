@@ -90,6 +90,11 @@ class BatchResult:
     requests: tuple[float, ...] = ()
     error: QframeError | None = None
 
+    @property
+    def is_earlier(self) -> bool:
+        """Whether an earlier run brought it in."""
+        return not self.attempts and self.status in ARRIVED
+
 
 def merged(results: Sequence[BatchResult]) -> tuple[BatchResult, ...]:
     """Join neighbours that fared alike: what halving took apart, apart from the rows at fault."""

@@ -22,6 +22,7 @@ from qframe.ranges import Range, gaps
 from qframe.report import ARRIVED, BatchResult, Status, bare
 from qframe.schema import CollectionInfo
 from qframe.stores.base import Store
+from qframe.watch import Watch
 from qframe.write import WriteOptions
 
 log = logging.getLogger("qframe")
@@ -160,7 +161,13 @@ class Past:
             target=self._target,
         )
 
-    def confirm(self, store: Store, info: CollectionInfo | None, patience: float) -> None:
+    def confirm(
+        self,
+        store: Store,
+        info: CollectionInfo | None,
+        patience: float,
+        watch: Watch,
+    ) -> None:
         """See that what was brought in is still there, as far as a count can tell.
 
         What was acknowledged and cannot be shown to be applied is sent again.
@@ -172,6 +179,7 @@ class Past:
             The collection as it was found.
         patience : float
             Seconds.
+        watch : Watch
 
         Raises
         ------
@@ -184,16 +192,18 @@ class Past:
         if info is None:
             raise ResumeMismatch(self._gone(told))
         if any(known.status is Status.ACKNOWLEDGED for known in self._done):
-            doubt = pass_barrier(
-                store,
-                self._collection,
-                expected=(
-                    Expected(told, ids=self._extent(Status.ACKNOWLEDGED).ids)
-                    if self._write.stores_all
-                    else Expected()
-                ),
-                patience=patience,
-                shard_key=self._write.shard_key,
+            expected = Expected()
+            if self._write.stores_all:
+                expected = Expected(told, ids=self._extent(Status.ACKNOWLEDGED).ids)
+            doubt = watch.wait_for(
+                lambda: pass_barrier(
+                    store,
+                    self._collection,
+                    expected=expected,
+                    patience=patience,
+                    shard_key=self._write.shard_key,
+                    sleep=watch.sleep,
+                )
             )
             if doubt is None:
                 self._settle()
@@ -284,6 +294,10 @@ class Past:
         if self._journal is not None:
             self._journal.close()
             self.notes["journal_error"] = self._journal.error
+        return self.told()
+
+    def told(self) -> dict[str, Any]:
+        """Return what the summary of a report tells by now."""
         return self.notes | {"resumed": self._count(self._done)}
 
     def _settle(self) -> None:

@@ -36,7 +36,8 @@ class Run:
     connection : Connection
     results : list of BatchResult
         One a batch, or several.
-    seconds : float
+    clock : callable
+        Gives the seconds since the first batch, until the last one.
     cause : BaseException or None
         What ended it early.
     ended_early : bool
@@ -55,7 +56,7 @@ class Run:
     collection: str
     connection: Connection
     results: list[BatchResult] = dataclasses.field(default_factory=list)
-    seconds: float = 0.0
+    clock: Callable[[], float] = float
     cause: BaseException | None = None
     ended_early: bool = False
     blamed: QframeError | None = None
@@ -103,8 +104,8 @@ class Run:
         return sum(result.points for result in self.results if result.attempts)
 
     def absorb(self, earlier: Sequence[BatchResult]) -> None:
-        """Add what earlier runs brought in; batches are numbered through in the order of rows."""
-        if not earlier:
+        """Add what earlier runs brought in, once; batches are numbered in the order of rows."""
+        if not earlier or any(result.is_earlier for result in self.results):
             return
         both = [(True, result) for result in earlier] + [(False, r) for r in self.results]
         numbers: dict[tuple[bool, int], int] = {}
@@ -132,6 +133,7 @@ class Run:
     def report(self, rows: int, skipped: list[dict[str, Any]], *, created: bool) -> pd.DataFrame:
         """Make the report of what is known."""
         results = list(self.results)  # a job adds to them in another thread
+        seconds = self.clock()
         counts = points_by_status(results)
         sent = sum(r.points for r in results if r.attempts and r.status in ARRIVED)
         summary = {
@@ -141,8 +143,8 @@ class Run:
             "created": created,
             "rows": rows,
             "points": counts,
-            "seconds": self.seconds,
-            "points_per_s": sent / self.seconds if self.seconds else 0.0,
+            "seconds": seconds,
+            "points_per_s": sent / seconds if seconds else 0.0,
             "bytes": sum(result.bytes for result in results),
             "retries": sum(result.retries for result in results),
             "throttled_s": sum(result.throttled_s for result in results),

@@ -153,6 +153,7 @@ class Sending:
             Told of each result.
         """
         self._activity = Activity()
+        run.clock = self._activity.seconds
         watch.begin(None if extent is None else extent.points, self._activity.seconds, self.look)
         pending: dict[int, Batch] = {}
 
@@ -210,7 +211,8 @@ class Sending:
             run.deaths = list(pool.deaths)
             with run.interruptible():  # once only: what hangs is left behind
                 pool.close(timeout=CLOSE_SECONDS if run.ended_early else None)
-            run.seconds = self._activity.seconds()
+            seconds = self._activity.seconds()
+            run.clock = lambda: seconds
             if extent is not None:
                 run.persist(lambda: take([*self._rest(run, batches, extent)]))
 

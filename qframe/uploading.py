@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any, Literal, overload
 
 import pandas as pd
@@ -312,11 +312,12 @@ def upload(
                 info=target.info,
             )
             past.open(mapped.points, len(frame), write.to_json() | {"missing": missing})
-            past.confirm(store, target.info, sending.patience)
+            past.confirm(store, target.info, sending.patience, watch)
             measure = connection.measure(collection, write)
             limits = measure.room(target.limits(batch_size, max_batch_bytes))
             bare_ids = mapped.bare_ids and not past.is_prepared
             target.check_points(len(mapped.points), bare_ids=bare_ids)
+            watch.tick()  # a stop during the checks leaves the collection as it is
             target.prepare(mapped.points.vectors)
             past.prepared()
             extent = Extent(mapped.points, past.missing)
@@ -327,21 +328,25 @@ def upload(
                 max_bytes=limits.bytes,
                 ranges=extent.ranges,
             )
-            run = Run(collection, connection, notes=dict(past.notes))
-            report = partial(run.report, len(frame), mapped.skipped, created=target.created)
-            watch.so_far = report
+            run = Run(collection, connection, notes=past.told())
+            skipped = mapped.skipped
+
+            def report() -> pd.DataFrame:
+                known = dataclasses.replace(run)
+                known.absorb(past.results)
+                return known.report(len(frame), skipped, created=target.created)
+
+            watch.follow(run, report)
             sending.run(batches, run, watch, extent=extent, record=past.record)
-            is_settled = False
             with run.interruptible():
                 run.absorb(past.results)
-                is_settled = barrier and await_applied(
+                if barrier and await_applied(
                     run, store, target.before, write, sending.patience, watch, extent
-                )
-                if is_settled:
+                ):
                     past.settled()
             with run.interruptible():
                 run.notes |= past.close()
-        watch.finish(run, is_settled=is_settled)
+        watch.finish(run)
         return run.finish(report(), on_error)
 
     draws = block or not in_notebook()
@@ -450,17 +455,19 @@ retry, on_error, progress
                 prepare=target.prepare,
             )
             run = Run(collection, connection)
+
+            def report() -> pd.DataFrame:
+                return run.report(stream.read, stream.skipped, created=target.created)
+
+            watch.follow(run, report)
             sending.run(stream.batches(), run, watch)
-            is_settled = False
             with run.interruptible():
-                is_settled = barrier and await_applied(
-                    run, store, target.before, write, sending.patience, watch
-                )
+                if barrier:
+                    await_applied(run, store, target.before, write, sending.patience, watch)
         if bad_rows == "raise":
             run.blamed = stream.complaint() or run.blamed
-        watch.finish(run, is_settled=is_settled)
-        report = run.report(stream.read, stream.skipped, created=target.created)
-        return run.finish(report, on_error)
+        watch.finish(run)
+        return run.finish(report(), on_error)
 
     return Watch(choose(progress), collection, connection.target).tell_of(story)
 
@@ -521,6 +528,7 @@ def await_applied(
             expected=expected,
             patience=patience,
             shard_key=write.shard_key,
+            sleep=watch.sleep,
         )
     )
     run.settle(doubt)

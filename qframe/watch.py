@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -15,10 +16,11 @@ from typing import Self, TypeVar
 import pandas as pd
 
 from qframe.display import Bar, Called, Display, Ending, Lines, Silent
-from qframe.errors import InputError
+from qframe.errors import InputError, UploadInterrupted
 from qframe.progress import Look, Phase, Progress, ProgressEvent, Tally
-from qframe.report import BatchResult
+from qframe.report import BatchResult, points_by_status
 from qframe.run import Run
+from qframe.ways import stopped
 
 T = TypeVar("T")
 
@@ -73,21 +75,38 @@ class Watch:
         self._is_stopping = False
         self._events: deque[ProgressEvent] = deque()
         self._last: ProgressEvent | None = None
+        self._aside: threading.Thread | None = None
+        self._left = threading.Event()  # nobody waits for that thread any more
+        self._run: Run | None = None
         self.error: Exception | None = None
         self.so_far: Callable[[], pd.DataFrame] | None = None
 
     def tell_of(self, story: Callable[[Self], pd.DataFrame]) -> pd.DataFrame:
-        """Watch an upload until it has ended; return its report, or raise what it raises."""
+        """Watch an upload until it has ended; return its report, or raise what it raises.
+
+        A Ctrl-C at whatever moment loses no report.
+        """
         __tracebackhide__ = True
         try:
             report = story(self)
         except BaseException as error:
+            told = self._told(error)
             if self.draws:
-                self.end(getattr(error, "report", None), error)
-            raise
-        if self.draws:
-            self.end(report)
+                with contextlib.suppress(KeyboardInterrupt):  # the upload raises all the same
+                    self.end(getattr(told, "report", None), told)
+            if told is error:
+                raise
+            raise told from None
+        try:
+            if self.draws:
+                self.end(report)
+        except KeyboardInterrupt:
+            raise UploadInterrupted(stopped(report), report) from None
         return report
+
+    def follow(self, run: Run, so_far: Callable[[], pd.DataFrame]) -> None:
+        """Note what is sent from now on, and what makes the report of it at any moment."""
+        self._run, self.so_far = run, so_far
 
     def stop(self) -> None:
         """Ask the upload to stop, from any thread; what it is at is brought to an end."""
@@ -135,10 +154,14 @@ class Watch:
             self.draw()
 
     def settle(self, action: Callable[[], T]) -> T:
-        """Do what waits for the server, in a thread of its own, so that one can see and stop it."""
+        """Do what waits until the server has applied everything."""
         self._phase = Phase.SETTLING
-        if self.draws and not self.is_shown:
-            return action()
+        return self.wait_for(action)
+
+    def wait_for(self, action: Callable[[], T]) -> T:
+        """Do what waits for the server, in a thread of its own, so that one can see and stop it."""
+        if not self.is_shown and threading.current_thread() is threading.main_thread():
+            return action()  # which Ctrl-C reaches
         done: list[T] = []
         failed: list[BaseException] = []
 
@@ -149,34 +172,37 @@ class Watch:
                 failed.append(error)
 
         thread = threading.Thread(target=work, name="qframe-barrier", daemon=True)
-        thread.start()
-        while thread.is_alive():
-            self.tick()
-            thread.join(STEP)
+        self._aside = thread
+        try:
+            thread.start()
+            while thread.is_alive():
+                self.tick()
+                thread.join(STEP)
+        except BaseException:
+            self._left.set()
+            raise
         if failed:
             raise failed[0]
         return done[0]
 
     def sleep(self, seconds: float) -> None:
-        """Wait, and go on drawing."""
+        """Wait, and go on drawing; the thread of `wait_for` only waits, until it is left."""
+        if threading.current_thread() is self._aside:
+            if self._left.wait(seconds):
+                raise KeyboardInterrupt  # its store is closed
+            return
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
             self.tick()
             time.sleep(min(left, STEP))
 
-    def finish(self, run: Run, *, is_settled: bool) -> None:
-        """Tell of the end, once nothing more will be known.
-
-        Parameters
-        ----------
-        run : Run
-        is_settled : bool
-            Whether all points that were acknowledged are applied.
-        """
+    def finish(self, run: Run) -> None:
+        """Tell of the end, once nothing more will be known."""
         self._events.clear()  # of what was given up: the last one counts it
-        if is_settled:
-            self._tally.settle()
-        self._last = self._tally.last(stopped=run.ended_early)
+        # Counted anew: a Ctrl-C may have come between a result and its count.
+        points = points_by_status(result for result in run.results if not result.is_earlier)
+        is_stopped = run.ended_early or run.cause is not None
+        self._last = self._tally.last(points, stopped=is_stopped)
         with run.interruptible():
             self._hear(self._last)
         if isinstance(self._display, Called):  # a mistake of the caller's own
@@ -207,8 +233,23 @@ class Watch:
         error : BaseException or None
             What the upload raises.
         """
+        # A button of a notebook, or a job, may outlive the upload, and is not to hold its points.
+        self._look, self._run = Look, None
+        if report is not None:
+            self.so_far = lambda: report
         ending = Ending(self.event, report, error)
         self._guard(lambda: self._display.end(ending), last=True)
+
+    def _told(self, error: BaseException) -> BaseException:
+        """Return what is raised for an error: after a Ctrl-C, what carries the report so far."""
+        run, so_far = self._run, self.so_far
+        is_told = isinstance(error, UploadInterrupted) or not isinstance(error, KeyboardInterrupt)
+        if is_told or run is None or so_far is None:
+            return error
+        run.cause = error
+        reports: list[pd.DataFrame] = []
+        run.persist(lambda: reports.append(so_far()))
+        return UploadInterrupted(stopped(reports[0]), reports[0])
 
     def _hear(self, event: ProgressEvent) -> None:
         self._guard(lambda: self._display.hear(event))

@@ -182,3 +182,91 @@ def test_a_script_waits_for_its_job(tmp_path: Path) -> None:
     assert done.stdout == "over\n"
     assert "films: 5,000 of 5,000 points" in done.stderr
     assert len(qframe.read_collection("films", store)) == 5000
+
+
+def test_a_job_is_stopped_while_the_server_applies(
+    frame: pd.DataFrame, server: LocalServer
+) -> None:
+    """Nobody looks, and still nobody waits until the server has applied everything."""
+    server.reset()
+    server.faults(["apply_late:30"])
+    job = frame.qdrant.upload(
+        "films", server.rest_url, vectors="v", batch_size=ROWS, block=False, progress=False
+    )
+    _wait_for(job, 1)
+    time.sleep(0.3)
+    job.stop()
+    with pytest.raises(UploadInterrupted) as caught:
+        job.result(timeout=10)
+    server.reset()
+    assert set(caught.value.report["status"]) == {"acknowledged"}
+
+
+def test_a_stop_before_anything_is_sent(
+    frame: pd.DataFrame, server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collection that was to be replaced is there, and the job says that it was stopped."""
+    server.reset()
+    frame.qdrant.upload("films", server.rest_url, vectors="v", progress=False)
+    checked, stopped = threading.Event(), threading.Event()
+
+    def check(rows: int) -> None:
+        checked.set()
+        stopped.wait(60)
+
+    monkeypatch.setattr(qframe.watch.Watch, "check", lambda self, rows: check(rows))
+    job = _begin(frame.head(5), server, if_exists="replace")
+    checked.wait(60)
+    job.stop()
+    stopped.set()
+    with pytest.raises(UploadInterrupted, match="stopped before anything was sent to 'films'"):
+        job.result(timeout=60)
+    assert "stopped" in repr(job)
+    assert job.report.empty
+    assert len(qframe.read_collection("films", server.rest_url)) == ROWS
+
+
+def test_a_stopped_job_leaves_the_loop_alone(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """A task that awaits a stopped job ends, as a cancelled one; other tasks and the loop go on."""
+
+    async def main() -> pd.DataFrame:
+        job = _begin(frame, slow)
+
+        async def wait() -> pd.DataFrame:
+            return await job
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0.3)
+        job.stop()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        with pytest.raises(UploadInterrupted) as caught:
+            await job
+        return caught.value.report
+
+    assert asyncio.run(main())["points"].sum() == ROWS
+
+
+def test_a_report_so_far_can_be_gone_on_with(
+    frame: pd.DataFrame, slow: LocalServer, tmp_path: Path
+) -> None:
+    """It tells the seconds by now, what earlier runs brought in, and what resume compares."""
+    journal = tmp_path / "films.journal"
+    job = _begin(frame, slow, journal=journal)
+    _wait_for(job, 3)
+    job.stop()
+    with pytest.raises(UploadInterrupted):
+        job.result()
+    again = _begin(frame, slow, journal=journal)
+    _wait_for(again, 10)
+    report = again.report
+    again.stop()
+    summary = report.attrs["upload"]
+    assert summary["seconds"] > 0
+    assert summary["resumed"] > 0
+    assert report["points"].sum() > summary["resumed"]
+    with pytest.raises(UploadInterrupted):
+        again.result()
+    slow.reset(collections=False)
+    last = frame.qdrant.upload("films", slow.rest_url, vectors="v", resume=report, progress=False)
+    assert last.attrs["upload"]["resumed"] == report["points"].sum()

@@ -1,17 +1,29 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
+import qframe.uploading
+from qframe import ProgressEvent, UploadInterrupted
 from qframe.connection import connect
 from qframe.display import Display, Ending
 from qframe.progress import Live, Look, Phase
 from qframe.report import BatchResult, Status
+from qframe.resume import Past
 from qframe.run import Run
+from qframe.stores.embedded import EmbeddedStore
 from qframe.watch import PATIENCE, Watch
+from tests.faults.interrupts import pressed_when
+from tests.server import LocalServer
 
 
 class Drawn(Display):
@@ -51,7 +63,8 @@ def _watch(display: Display, *, draws: bool = True) -> Watch:
 
 
 def _result(batch: int, status: Status = Status.APPLIED) -> BatchResult:
-    return BatchResult(batch, batch * 5, batch * 5 + 5, 5, status, started_s=0.0, ended_s=0.5)
+    span = {"started_s": 0.0, "ended_s": 0.5}
+    return BatchResult(batch, batch * 5, batch * 5 + 5, 5, status, attempts=1, **span)
 
 
 def test_a_stop_is_raised_once() -> None:
@@ -157,6 +170,97 @@ def test_the_end_counts_what_was_settled() -> None:
     """Points that the server had acknowledged are applied at the end."""
     watch = _watch(Display())
     watch.count(_result(0, Status.ACKNOWLEDGED))
-    watch.finish(Run("films", connect(":memory:")), is_settled=True)
+    run = Run("films", connect(":memory:"), [_result(0, Status.ACKNOWLEDGED)])
+    run.settle(None)
+    watch.finish(run)
     assert watch.event.points["applied"] == 5
     assert watch.event.finished
+
+
+FRAME = pd.DataFrame({"n": range(100), "v": list(np.ones((100, 4), np.float32))})
+
+
+def _pressing(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Have Ctrl-C pressed in a method, the first time that it is called."""
+    pressed: list[bool] = []
+
+    def press(*given: Any, **named: Any) -> Any:
+        found = method(*given, **named)
+        if not pressed:
+            pressed.append(True)
+            signal.raise_signal(signal.SIGINT)
+        return found
+
+    return press
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [(Drawn, "end"), (Drawn, "hear"), (EmbeddedStore, "close"), (Run, "finish"), (Past, "record")],
+)
+def test_ctrl_c_at_whatever_moment_loses_no_report(
+    owner: type, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where all that is left is to draw the end, the interrupt carries what has arrived."""
+    display = Drawn()
+    monkeypatch.setattr(qframe.uploading, "choose", lambda progress, block: display)
+    monkeypatch.setattr(owner, name, _pressing(getattr(owner, name)))
+    with pytest.raises(UploadInterrupted, match="stopped: ") as caught:
+        FRAME.qdrant.upload("films", tmp_path / "store", vectors="v", batch_size=50)
+    report = caught.value.report
+    assert report["points"].sum() == 100
+    assert report.attrs["upload"]["points"]["applied"] >= 50
+    (ending,) = display.endings
+    assert ending.event.points == report.attrs["upload"]["points"]
+    assert ending.event.finished or name == "close"
+    if name != "end":
+        assert report.attrs["upload"]["ended"]["by"] == "stop"
+
+
+def test_ctrl_c_while_an_error_is_drawn_hides_no_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the upload raises is raised all the same."""
+    monkeypatch.setattr(qframe.uploading, "choose", lambda progress, block: Drawn())
+    monkeypatch.setattr(Drawn, "end", _pressing(Drawn.end))
+    with pytest.raises(qframe.UploadError) as caught:
+        FRAME.qdrant.upload(
+            "films", tmp_path / "store", vectors="v", retry=qframe.Retry(deadline=1e-9)
+        )
+    assert caught.value.report["points"].sum() == 100
+
+
+def test_a_stop_while_the_server_applies(server: LocalServer) -> None:
+    """What was acknowledged stays so, and the last event says that the upload was stopped."""
+    server.reset()
+    server.faults(["apply_late:3"])
+    events: list[ProgressEvent] = []
+    with (
+        pressed_when(lambda: sum(event.arrived for event in events[-1:]) == 100),
+        pytest.raises(UploadInterrupted) as caught,
+    ):
+        FRAME.qdrant.upload("films", server.rest_url, vectors="v", progress=events.append)
+    server.reset()
+    assert set(caught.value.report["status"]) == {"acknowledged"}
+    assert events[-1].finished
+    assert events[-1].stopped
+
+
+def test_what_nobody_waits_for_any_more_ends() -> None:
+    """A thread that is left behind draws nothing, and asks a closed store nothing."""
+    display = Drawn()
+    watch = _watch(display)
+    began = threading.Event()
+    threads: list[threading.Thread] = []
+
+    def ask_again_and_again() -> None:
+        threads.append(threading.current_thread())
+        while True:
+            began.set()
+            watch.sleep(0.3)
+
+    with pressed_when(began.is_set), pytest.raises(KeyboardInterrupt):
+        watch.settle(ask_again_and_again)
+    threads[0].join(60)
+    assert not threads[0].is_alive()
+    assert display.threads <= {threading.get_ident()}
