@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from qframe.errors import UploadInterrupted
+from qframe.errors import QframeError, UploadInterrupted
 from qframe.report import to_frame
 from qframe.watch import STEP, Watch
 
@@ -50,7 +50,6 @@ class UploadJob:
     """
 
     def __init__(self, story: Callable[[Watch], pd.DataFrame], watch: Watch) -> None:
-        self._story = story
         self._watch = watch
         self._report: pd.DataFrame | None = None
         self._error: BaseException | None = None
@@ -62,8 +61,10 @@ class UploadJob:
         # Python waits at its end for a thread that is no daemon. A kernel that is told to end has
         # been told to.
         is_daemon = self._drawer is not None
-        self._thread = threading.Thread(target=self._run, name="qframe-job", daemon=is_daemon)
-        self._thread.start()
+        thread = threading.Thread(
+            target=self._run, args=(story,), name="qframe-job", daemon=is_daemon
+        )
+        thread.start()
         if self._drawer is not None:
             import asyncio
 
@@ -159,17 +160,20 @@ class UploadJob:
         except UploadInterrupted as stop:
             raise _cancelled(stop) from None
 
-    def _run(self) -> None:
+    def _run(self, story: Callable[[Watch], pd.DataFrame]) -> None:
         __tracebackhide__ = True
         report: pd.DataFrame | None = None
         try:
-            report = self._watch.tell_of(self._story)
+            report = self._watch.tell_of(story)
         except BaseException as error:  # raised where the result is asked for
             name = self._watch.event.collection
             report = getattr(error, "report", None)
             if isinstance(error, KeyboardInterrupt) and report is None:
                 told = f"stopped before anything was sent to {name!r}"
                 error = UploadInterrupted(told, to_frame([], {}))
+            if isinstance(error, (QframeError, UploadInterrupted)):
+                # They say what is wrong by themselves; what they went through holds all points.
+                error.__traceback__ = None
             self._error = error
             is_seen = self._drawer is not None and self._watch.is_shown
             if not (is_seen or isinstance(error, UploadInterrupted)):

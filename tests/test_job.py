@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -270,3 +273,23 @@ def test_a_report_so_far_can_be_gone_on_with(
     slow.reset(collections=False)
     last = frame.qdrant.upload("films", slow.rest_url, vectors="v", resume=report, progress=False)
     assert last.attrs["upload"]["resumed"] == report["points"].sum()
+
+
+@pytest.mark.parametrize("faults", [[], ["bad_request*1000"]])
+def test_a_job_that_has_ended_keeps_no_points(server: LocalServer, faults: list[str]) -> None:
+    """What was uploaded is free once it is over, though the job, and its error, are kept."""
+    server.reset()
+    server.faults(faults)
+    vectors = np.ones((100, 4), np.float32)
+    frame = pd.DataFrame({"n": range(100)})
+    kept = weakref.ref(vectors)
+    job = frame.qdrant.upload(
+        "films", server.rest_url, vectors=vectors, retry=0, block=False, progress=False
+    )
+    with contextlib.suppress(UploadError):
+        job.result()
+    assert len(job.report) == 1
+    del vectors, frame
+    gc.collect()
+    assert kept() is None
+    server.reset()
