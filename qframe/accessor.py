@@ -129,6 +129,40 @@ class QdrantAccessor:
         block: Literal[False],
     ) -> UploadJob: ...
 
+    @overload
+    def upload(
+        self,
+        collection: str,
+        con: Con = None,
+        *,
+        vectors: Any,
+        ids: Any = None,
+        payload: Any = None,
+        if_exists: Literal["append", "fail", "replace"] = "append",
+        distance: str | Mapping[str, str] = "cosine",
+        collection_config: Mapping[str, Any] | None = None,
+        batch_size: int | None = None,
+        max_batch_bytes: int | None = None,
+        workers: int | None = None,
+        worker_kind: Kind = "thread",
+        order: Order = "unordered",
+        batch_timeout: float | None = 600,
+        wait: bool = False,
+        barrier: bool = True,
+        ordering: str | None = None,
+        shard_key: ShardKey | None = None,
+        update_mode: str | None = None,
+        update_filter: Mapping[str, Any] | None = None,
+        retry: Retry | int | None = None,
+        on_error: Literal["raise", "collect"] = "raise",
+        bad_rows: Literal["raise", "skip"] = "raise",
+        missing: Literal["null", "drop"] = "null",
+        journal: str | os.PathLike[str] | None = None,
+        resume: pd.DataFrame | None = None,
+        progress: Progress = "auto",
+        block: bool,
+    ) -> pd.DataFrame | UploadJob: ...
+
     @_documented
     def upload(
         self,
@@ -165,10 +199,7 @@ class QdrantAccessor:
         from qframe.uploading import upload
 
         __tracebackhide__ = True  # in a notebook's tracebacks
-        begin: Callable[..., pd.DataFrame | UploadJob] = (
-            upload  # the overloads are told apart above
-        )
-        return begin(
+        return upload(
             self._frame,
             collection,
             con,

@@ -27,7 +27,7 @@ from qframe.sending import Order, Sending
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
 from qframe.target import Target
-from qframe.watch import Watch, choose, in_notebook
+from qframe.watch import Watch, choose, loop_between_cells
 from qframe.write import ShardKey, WriteOptions
 
 
@@ -99,6 +99,41 @@ def upload(
     progress: Progress = "auto",
     block: Literal[False],
 ) -> UploadJob: ...
+
+
+@overload
+def upload(
+    frame: pd.DataFrame,
+    collection: str,
+    con: Con = None,
+    *,
+    vectors: Any,
+    ids: Any = None,
+    payload: Any = None,
+    if_exists: Literal["append", "fail", "replace"] = "append",
+    distance: str | Mapping[str, str] = "cosine",
+    collection_config: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    max_batch_bytes: int | None = None,
+    workers: int | None = None,
+    worker_kind: Kind = "thread",
+    order: Order = "unordered",
+    batch_timeout: float | None = TIME_LIMIT,
+    wait: bool = False,
+    barrier: bool = True,
+    ordering: str | None = None,
+    shard_key: ShardKey | None = None,
+    update_mode: str | None = None,
+    update_filter: Mapping[str, Any] | None = None,
+    retry: Retry | int | None = None,
+    on_error: Literal["raise", "collect"] = "raise",
+    bad_rows: Literal["raise", "skip"] = "raise",
+    missing: Literal["null", "drop"] = "null",
+    journal: str | os.PathLike[str] | None = None,
+    resume: pd.DataFrame | None = None,
+    progress: Progress = "auto",
+    block: bool,
+) -> pd.DataFrame | UploadJob: ...
 
 
 def upload(
@@ -349,7 +384,7 @@ def upload(
         watch.finish(run)
         return run.finish(report(), on_error)
 
-    draws = block or not in_notebook()
+    draws = block or loop_between_cells() is None
     watch = Watch(choose(progress, block=block), collection, connection.target, draws=draws)
     return watch.tell_of(story) if block else UploadJob(story, watch)
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import pandas as pd
 
@@ -21,6 +21,9 @@ from qframe.progress import Look, Phase, Progress, ProgressEvent, Tally
 from qframe.report import BatchResult, points_by_status
 from qframe.run import Run
 from qframe.ways import stopped
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 T = TypeVar("T")
 
@@ -288,7 +291,7 @@ def choose(progress: Progress, *, block: bool = True) -> Display:
         return Called(progress)
     if progress is not True and progress != "auto":
         raise InputError(f"progress={progress!r}: 'auto', True, False or a callable")
-    if in_notebook():
+    if in_notebook() and (block or loop_between_cells() is not None):
         from qframe.panel import notebook_display
 
         return notebook_display(block=block)
@@ -305,6 +308,20 @@ def in_notebook() -> bool:
     shell = ipython.get_ipython() if ipython is not None else None
     is_main = threading.current_thread() is threading.main_thread()
     return shell is not None and hasattr(shell, "kernel") and is_main
+
+
+def loop_between_cells() -> AbstractEventLoop | None:
+    """Return the loop that draws what goes on while no cell runs; None where there is none.
+
+    A cell of ipykernel runs in it, what a debugger or a toolkit's own loop calls need not.
+    """
+    if not in_notebook():
+        return None
+    import asyncio
+
+    with contextlib.suppress(RuntimeError):
+        return asyncio.get_running_loop()
+    return None
 
 
 def _on_terminal() -> bool:

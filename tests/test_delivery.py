@@ -480,3 +480,29 @@ def test_an_error_as_a_result_keeps_it() -> None:
     assert isinstance(kept.__cause__, ValueError)
     assert kept.__cause__.__traceback__ is None
     assert kept.__cause__.__cause__.__traceback__ is None  # type: ignore[union-attr]
+
+
+def test_between_two_tries_a_batch_waits() -> None:
+    """Whoever looks is not told of a request that is under way when none is."""
+    seen: list[tuple[str, int]] = []
+
+    class Looked(Paused):
+        def pause(self, seconds: float) -> bool:
+            seen.append((delivery.step.stage.value, delivery.step.attempt))
+            return super().pause(seconds)
+
+    server = Server(plan=[ServiceUnavailable("busy"), ConnectionLost("gone")])
+    delivery = Delivery(_batch(4), QUICK, Looked(), Lessons(), Activity())
+    (result,) = delivery.run(server)
+    assert result.attempts == 3
+    assert seen == [("waiting", 2), ("waiting", 3)]
+
+
+def test_what_was_never_begun_never_ended() -> None:
+    """The rest of a batch that is given up as hopeless has no times, as no work was done on it."""
+    server = Server(poison=set(range(4096)))
+    results = Delivery(_batch(4096), Retry(splits=10_000), Paused(), Lessons(), Activity()).run(
+        server
+    )
+    times = [(result.started_s, result.ended_s) for result in results]
+    assert all(math.isnan(began) == math.isnan(ended) for began, ended in times)

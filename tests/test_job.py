@@ -293,3 +293,13 @@ def test_a_job_that_has_ended_keeps_no_points(server: LocalServer, faults: list[
     gc.collect()
     assert kept() is None
     server.reset()
+
+
+@pytest.mark.parametrize("block", [True, False])
+def test_whether_to_block_may_be_a_variable(
+    frame: pd.DataFrame, tmp_path: Path, *, block: bool
+) -> None:
+    """Then it is a frame or a job that comes of it, and type checkers are told so."""
+    done = qframe.upload(frame, "films", tmp_path, vectors="v", progress=False, block=block)
+    report = done.result() if isinstance(done, UploadJob) else done
+    assert set(report["status"]) == {"applied"}

@@ -253,6 +253,36 @@ def test_a_thread_of_a_notebook_writes_lines(run: Run) -> None:
     assert "films: 2,000 of 2,000 points" in outputs[0].text
 
 
+def test_a_job_without_a_loop_writes_lines(run: Run) -> None:
+    """Where nothing would draw between the cells, a job goes on all the same, and says so."""
+    _, _, (*_, ended) = run(
+        FRAME,
+        "from asyncio import events\n"
+        "loop = events._get_running_loop()\n"
+        "events._set_running_loop(None)\n"
+        f"try: {BEGIN}\n"
+        "finally: events._set_running_loop(loop)",
+        "set(job.result()['status'])",
+    )
+    assert ended.data["text/plain"] == "{'applied'}"
+
+
+def test_a_stopped_job_that_is_awaited_leaves_the_kernel(run: Run) -> None:
+    """A task that awaits it ends as a cancelled one, and the next cell runs."""
+    *_, (said,) = run(
+        FRAME,
+        BEGIN.replace("batch_size=10", "batch_size=1"),
+        "import asyncio\n"
+        "async def wait(): return await job\n"
+        "task = asyncio.create_task(wait())\n"
+        "await asyncio.sleep(0.1)\n"
+        "job.stop()\n"
+        "await asyncio.wait([task])",
+        "task.cancelled()",
+    )
+    assert said.data["text/plain"] == "True"
+
+
 def test_numbers_of_points_are_plain() -> None:
     """Totals that come from numpy are written as numbers."""
     assert "5 of 7 points" in _live_of(np.int64(7)).done()

@@ -188,7 +188,8 @@ class Delivery:
 
     def _finish(self, part: _Part) -> bool:
         """Put a part to those that are done; False when the batch was given up meanwhile."""
-        part.result = replace(part.result, ended_s=self._activity.seconds())
+        if not math.isnan(part.result.started_s):
+            part.result = replace(part.result, ended_s=self._activity.seconds())
         with self._lock:
             if not self._closed:
                 self._left.pop()
@@ -248,6 +249,7 @@ class Delivery:
                 passed, tries, first_sent = self._gate.passed, 1, time.perf_counter()
             elapsed = time.perf_counter() - first_sent
             seconds = self._retry.wait(answer, tries, elapsed, is_single=is_single)
+            self.step = Step(Stage.WAITING, self._activity.seconds(), part.result.attempts + 1)
             if seconds is None:
                 if answer.transient and answer.retry_after is not None:
                     # This batch does not come back, the others wait all the same.
