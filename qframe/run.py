@@ -38,6 +38,8 @@ class Run:
         One a batch, or several.
     clock : callable
         Gives the seconds since the first batch, until the last one.
+    is_over : bool
+        Whether nothing more will come of it.
     cause : BaseException or None
         What ended it early.
     ended_early : bool
@@ -57,6 +59,7 @@ class Run:
     connection: Connection
     results: list[BatchResult] = dataclasses.field(default_factory=list)
     clock: Callable[[], float] = float
+    is_over: bool = False
     cause: BaseException | None = None
     ended_early: bool = False
     blamed: QframeError | None = None
@@ -155,6 +158,7 @@ class Run:
             "skipped": skipped,
             "barrier": None,
             **self.notes,
+            "under_way": not self.is_over,
             "ended": self._ended(),
         }
         return to_frame(results, summary)

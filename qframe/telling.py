@@ -83,8 +83,7 @@ class Lines:
         self.is_whole = isinstance(told, Mapping) and dict(told) == {
             status.value: count for status, count in self.counts.items()
         }
-        # The time that an upload took is known once nothing more is sent.
-        self.is_under_way = self.is_whole and self.summary.get("seconds") == 0
+        self.is_under_way = self.is_whole and bool(self.summary.get("under_way"))
 
     def headline(self) -> str:
         """Say in a few words how it ended, readable without any colour."""

@@ -283,8 +283,9 @@ def upload(
         worker processes), ``skipped`` (rows that were set aside, with the reasons), ``resumed``
         (points of earlier runs), ``barrier`` (None, or why acknowledged points are not known to be
         applied), ``ended`` (None, or what the upload as a whole ended with: ``by`` "stop",
-        "deadline", "error", "finding" or "progress", ``error_type, error``), ``journal,
-        journal_error``, and ``mapping, ids_digest``, which `resume` compares. `show` shows it all.
+        "deadline", "error", "finding" or "progress", ``error_type, error``), ``under_way`` (True in
+        the ``report`` of a job that has not ended), ``journal, journal_error``, and ``mapping,
+        ids_digest``, which `resume` compares. `show` shows it all.
 
     Raises
     ------

@@ -201,6 +201,7 @@ class Watch:
 
     def finish(self, run: Run) -> None:
         """Tell of the end, once nothing more will be known."""
+        run.is_over = True
         self._events.clear()  # of what was given up: the last one counts it
         # Counted anew: a Ctrl-C may have come between a result and its count.
         points = points_by_status(result for result in run.results if not result.is_earlier)
@@ -249,7 +250,7 @@ class Watch:
         is_told = isinstance(error, UploadInterrupted) or not isinstance(error, KeyboardInterrupt)
         if is_told or run is None or so_far is None:
             return error
-        run.cause = error
+        run.cause, run.is_over = error, True
         reports: list[pd.DataFrame] = []
         run.persist(lambda: reports.append(so_far()))
         return UploadInterrupted(stopped(reports[0]), reports[0])
