@@ -150,7 +150,7 @@ class Lines:
         if summary.get("resumed"):
             yield "resumed", (f"{summary['resumed']:,} of them were there from earlier runs",)
         sent = int(self.report["bytes"].sum())
-        if summary.get("seconds"):
+        if summary.get("seconds") and len(self.sent):
             rate = f"{summary.get('points_per_s', 0):,.0f} points/s"
             yield (
                 "time",
@@ -167,7 +167,8 @@ class Lines:
             requests = counted(int(self.report["attempts"].sum()), "request")
             yield "retries", (f"{retries:,} of {requests} were repetitions",)
         if waited:
-            yield "throttled", (f"{duration(waited)} of waiting, as the server asked",)
+            waits = "waiting, of all workers together, as the server asked"
+            yield "throttled", (f"{duration(waited)} of {waits}",)
         if self.report["deaths"].any() or summary.get("deaths"):
             yield "deaths", (_deaths(int(self.report["deaths"].sum()), summary.get("deaths", [])),)
         if summary.get("barrier"):
@@ -179,7 +180,7 @@ class Lines:
 
     def _batches(self) -> Iterator[tuple[str, Sentence]]:
         seconds = self.sent["seconds"].to_numpy()
-        told = f"{len(seconds):,} sent"
+        told = f"{len(seconds):,} sent" if len(seconds) else "nothing was sent"
         if len(seconds) > 1:
             half, most = np.percentile(seconds, [50, 95])
             told += f", half of them within {duration(half)}, 95 % within {duration(most)}"

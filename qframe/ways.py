@@ -41,15 +41,17 @@ def complaint(report: pd.DataFrame) -> str:
     note = f" ({found})" if found else ""
     lines = [f"{lead} {summary['collection']!r} at {summary['target']}{note}"]
     is_early = ended is not None and ended["by"] in EARLY
-    first = None if is_early else first_failure(report)
+    if is_early and ended is not None:
+        lines.append(f"  ended by {ended['error_type']}: {ended['error']}")
+    first = first_failure(report)
     if first is not None:
         line = report.iloc[first]
         where = (
-            f", batch {line['batch']}, rows {line['start']} to {line['stop']}, "
+            f"batch {line['batch']}, rows {line['start']} to {line['stop']}, "
             f"{counted(line['attempts'], 'attempt')}"
         )
-        lines.append(f"  first error{where}: {line['error_type']}: {line['error']}")
-    elif ended is not None:
+        lines.append(f"  first error, {where}: {line['error_type']}: {line['error']}")
+    elif ended is not None and not is_early:
         lines.append(f"  first error: {ended['error_type']}: {ended['error']}")
     if arrived < total:
         lines.append(

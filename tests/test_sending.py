@@ -379,6 +379,7 @@ def test_a_deadline_ends_everything(server: LocalServer, collection: str, worker
         _frame().qdrant.upload(collection, server.rest_url, **arguments)
     assert time.monotonic() - began < 6
     assert isinstance(caught.value.__cause__, qframe.DeadlinePassed)
+    assert "\n  ended by DeadlinePassed: the 2.5 s that the upload was given" in str(caught.value)
     report = caught.value.report
     _adds_up(report, 1000)
     counts = report.attrs["upload"]["points"]

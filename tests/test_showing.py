@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 import qframe
-from qframe.errors import InvalidRequest, ServerError
+from qframe.errors import InvalidRequest, ServerError, UploadError
 from qframe.report import BatchResult, Status, points_by_status, to_frame
 from tests.server import LocalServer
 from tests.test_markup import HOSTILE, Reader
@@ -134,7 +135,7 @@ def test_retries_and_throttling(server: LocalServer, collection: str) -> None:
     server.faults(["internal", "rate_limit:0.1"])
     text = shown(upload(40, collection, server.rest_url, retry=qframe.Retry(backoff=0.01)))
     assert "2 of 6 requests were repetitions" in text
-    assert "of waiting, as the server asked" in text
+    assert "of waiting, of all workers together, as the server asked" in text
 
 
 def test_unknown_and_unsent(server: LocalServer, collection: str) -> None:
@@ -473,3 +474,13 @@ def test_what_is_no_report(given: Any, message: str) -> None:
     """Anything else is refused, with what a report is."""
     with pytest.raises(qframe.InputError, match=message):
         qframe.show(given)
+
+
+def test_a_deadline_does_not_hide_why(server: LocalServer, collection: str) -> None:
+    """Where time was over, the first error of a batch is told beside it."""
+    server.faults(["unavailable*1000"])
+    with pytest.raises(UploadError) as caught:
+        upload(40, collection, server.rest_url, retry=qframe.Retry(attempts=None, deadline=1.0))
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith("  ended by DeadlinePassed: the 1 s that the upload was given")
+    assert re.match(r"  first error, batch \d, rows .* attempts: ServiceUnavailable: ", lines[2])
