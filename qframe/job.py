@@ -190,9 +190,11 @@ class UploadJob:
 
     def _draw_in(self, loop: AbstractEventLoop) -> None:
         """Draw now and then in the loop of a kernel, which is free between its cells."""
-        self._show()
-        if not self._is_shown:
-            loop.call_later(STEP, self._draw_in, loop)
+        try:
+            self._show()
+        finally:  # after a Ctrl-C too
+            if not self._is_shown:
+                loop.call_later(STEP, self._draw_in, loop)
 
     def _show(self) -> None:
         """Draw, in the one thread that may."""

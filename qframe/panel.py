@@ -132,8 +132,13 @@ class Page(Display):
         self._show({"text/plain": text, "text/html": panel(live, NO_WIDGETS)})
 
     def end(self, ending: Ending) -> None:
-        if self._handle is not None or ending.report is not None:
+        if self._handle is None and ending.report is None:
+            return
+        text = ending.event.sentence()
+        bundle = {"text/plain": text, "text/html": markup.line(markup.text(text))}
+        try:
             bundle = ended(ending, block=self._block)
+        finally:  # a panel that looks as if it went on would say what is not so
             self._show(bundle)
             self._leave(bundle)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from qframe.arguments import check_choice
 from qframe.barrier import LATER, Doubt, Expected, pass_barrier
 from qframe.batches import Extent, iterate_batches
-from qframe.connection import Con, resolve
+from qframe.connection import Con, Connection, resolve
 from qframe.errors import InputError
 from qframe.job import UploadJob
 from qframe.mapping import check_bad_rows
@@ -333,7 +333,7 @@ def upload(
 
     def story(watch: Watch) -> pd.DataFrame:
         __tracebackhide__ = True
-        with PatientStore(connection.store(), retry, watch.sleep) as store, past:
+        with _patient(connection, retry, watch) as store, past:
             known = "append" if past.is_prepared else if_exists
             target = Target(store, connection, collection, known, distance, collection_config)
             target.check_options(write)
@@ -478,7 +478,7 @@ retry, on_error, progress
 
     def story(watch: Watch) -> pd.DataFrame:
         __tracebackhide__ = True
-        with PatientStore(connection.store(), retry, watch.sleep) as store:
+        with _patient(connection, retry, watch) as store:
             target = Target(store, connection, collection, if_exists, distance, collection_config)
             target.check_options(write)
             measure = connection.measure(collection, write)
@@ -506,6 +506,13 @@ retry, on_error, progress
         return run.finish(report(), on_error)
 
     return Watch(choose(progress), collection, connection.target).tell_of(story)
+
+
+def _patient(connection: Connection, retry: Retry | int | None, watch: Watch) -> PatientStore:
+    """Return the store of an upload, which can be stopped while a server gives no answer."""
+    if connection.transport == "embedded":  # whose files are not to be closed under a thread
+        return PatientStore(connection.store(), retry, watch.sleep)
+    return PatientStore(connection.store(), retry, watch.sleep, watch.wait_for)
 
 
 def await_applied(

@@ -163,8 +163,10 @@ class Watch:
 
     def wait_for(self, action: Callable[[], T]) -> T:
         """Do what waits for the server, in a thread of its own, so that one can see and stop it."""
-        if not self.is_shown and threading.current_thread() is threading.main_thread():
-            return action()  # which Ctrl-C reaches
+        here = threading.current_thread()
+        is_reached = not self.is_shown and here is threading.main_thread()  # by Ctrl-C
+        if is_reached or here is self._aside:
+            return action()
         done: list[T] = []
         failed: list[BaseException] = []
 
@@ -178,6 +180,7 @@ class Watch:
         self._aside = thread
         try:
             thread.start()
+            thread.join(STEP)  # most of it is over by then, and nothing to be seen
             while thread.is_alive():
                 self.tick()
                 thread.join(STEP)

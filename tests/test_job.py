@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -303,3 +304,21 @@ def test_whether_to_block_may_be_a_variable(
     done = qframe.upload(frame, "films", tmp_path, vectors="v", progress=False, block=block)
     report = done.result() if isinstance(done, UploadJob) else done
     assert set(report["status"]) == {"applied"}
+
+
+def test_a_job_is_stopped_while_a_server_gives_no_answer(
+    frame: pd.DataFrame, server: LocalServer
+) -> None:
+    """Also before anything is sent nobody waits for the time limit of a request."""
+    server.reset()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        for url in (server.rest_url, server.grpc_url):
+            job = frame.qdrant.upload("films", url, vectors="v", block=False, progress=False)
+            with pytest.raises(TimeoutError):
+                job.result(timeout=0.3)
+            job.stop()
+            with pytest.raises(UploadInterrupted):
+                job.result(timeout=10)
+    finally:
+        os.kill(server.pid, signal.SIGCONT)

@@ -140,7 +140,7 @@ def test_a_notebook_that_is_saved_meanwhile_keeps_how_far_it_was(run: Run) -> No
     """A line that needs no widget is made anew now and then, and is empty at the end."""
     now_and_then = (
         "import qframe.panel, qframe.watch\n"
-        "qframe.panel.KEPT_SECONDS, qframe.watch.PATIENCE = 0.1, 0.0\n" + FRAME
+        "qframe.panel.KEPT_SECONDS = qframe.watch.PATIENCE = 0.0\n" + FRAME
     )
     look = (
         "from IPython import get_ipython\n"
@@ -251,6 +251,20 @@ def test_a_thread_of_a_notebook_writes_lines(run: Run) -> None:
     )
     assert [out.output_type for out in outputs] == ["stream"]
     assert "films: 2,000 of 2,000 points" in outputs[0].text
+
+
+def test_what_cannot_be_shown_leaves_no_panel(run: Run) -> None:
+    """Where the report cannot be drawn, a line says how it ended, and no widget goes on."""
+    _, _, outputs, (left,) = run(
+        FRAME,
+        "import qframe.panel\nqframe.panel.showing.show = lambda report: 1 / 0",
+        UPLOAD.replace("batch_size=10", "batch_size=1"),
+        "from ipywidgets.widgets.widget import _instances\n"
+        "any(type(one).__name__ == 'Button' for one in _instances.values())",
+    )
+    assert "films: 2,000 of 2,000 points" in outputs[0].data["text/plain"]
+    assert WIDGET not in outputs[0].data
+    assert left.data["text/plain"] == "False"
 
 
 def test_a_job_without_a_loop_writes_lines(run: Run) -> None:

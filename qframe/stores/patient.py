@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from qframe.errors import CollectionExists, InvalidAnswer, QframeError, ServerUnreachable
 from qframe.retry import Retry
@@ -14,6 +14,17 @@ from qframe.stores.base import Page, PointId, Store, StoredPoint, StoredVector
 from qframe.write import ShardKey
 
 T = TypeVar("T")
+
+
+class WaitFor(Protocol):
+    """Does what waits for a server, and returns what that returns."""
+
+    def __call__(self, action: Callable[[], T], /) -> T:
+        """Do it."""
+
+
+def _at_once(action: Callable[[], T], /) -> T:
+    return action()
 
 
 class PatientStore(Store):
@@ -29,6 +40,8 @@ class PatientStore(Store):
         None is ``Retry()``; whoever names another one asks to wait for the server too.
     sleep : callable
         Waits as many seconds as it is given.
+    wait_for : callable
+        Makes each request, so that somebody may stop waiting for it.
     """
 
     def __init__(
@@ -36,10 +49,12 @@ class PatientStore(Store):
         store: Store,
         retry: Retry | int | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        wait_for: WaitFor = _at_once,
     ) -> None:
         self._store = store
         self._retry = Retry.of(retry)
         self._sleep = sleep
+        self._wait_for = wait_for
         self._is_known = retry is not None  # whether a Qdrant is there
         deadline = self._retry.deadline
         self._until = math.inf if deadline is None else time.monotonic() + deadline
@@ -152,7 +167,7 @@ class PatientStore(Store):
         while True:
             attempt += 1
             try:
-                result = action()
+                result = self._wait_for(action)
             except QframeError as error:
                 if not self._is_known and isinstance(error, (ServerUnreachable, InvalidAnswer)):
                     raise
