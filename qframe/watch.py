@@ -33,8 +33,8 @@ STEP = 0.1
 """Seconds between two looks while something is waited for."""
 
 PATIENCE = 0.5
-"""Seconds of sending before the first drawing: to open a panel takes 10 ms, and 150 to load what it
-is made of, which an upload that is over by then does not need."""
+"""Seconds before the first drawing, and of sending before the next one: to open a panel takes 10 ms,
+and 150 to load what it is made of, which an upload that is over by then does not need."""
 
 LONG = 100_000
 """Rows whose checking may take long enough to be seen; 384 float32 numbers a row take 0.1 s."""
@@ -73,7 +73,7 @@ class Watch:
         self._phase = Phase.CHECKING
         self._tally = self._new_tally(None, _since(time.perf_counter()))
         self._look: Callable[[], Look] = Look
-        self._due = 0.0 if self.is_shown else math.inf  # when to draw next
+        self._due = time.monotonic() + PATIENCE if self.is_shown else math.inf  # when to draw next
         self._stop = threading.Event()
         self._is_stopping = False
         self._events: deque[ProgressEvent] = deque()

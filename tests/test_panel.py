@@ -140,7 +140,7 @@ def test_a_notebook_that_is_saved_meanwhile_keeps_how_far_it_was(run: Run) -> No
     """A line that needs no widget is made anew now and then, and is empty at the end."""
     now_and_then = (
         "import qframe.panel, qframe.watch\n"
-        "qframe.panel.KEPT_SECONDS = qframe.watch.PATIENCE = 0.0\n" + FRAME
+        "qframe.panel.KEPT_SECONDS, qframe.watch.PATIENCE = 0.1, 0.0\n" + FRAME
     )
     look = (
         "from IPython import get_ipython\n"
