@@ -54,7 +54,7 @@ class Pace:
     def rates(self, seconds: float) -> tuple[float, float]:
         """Return points and bytes a second over the last `RECENT` seconds."""
         self._forget(seconds)
-        span = min(RECENT, seconds)
+        span = seconds - SLICE * max(0, self._oldest(seconds))
         if span <= 0:
             return 0.0, 0.0
         points = sum(one[1] for one in self._slices)
@@ -77,8 +77,14 @@ class Pace:
         return tuple(points / self._width for points in self._bins[:-1])
 
     def _forget(self, seconds: float) -> None:
-        while self._slices and (self._slices[0][0] + 1) * SLICE <= seconds - RECENT:
+        oldest = self._oldest(seconds)
+        while self._slices and self._slices[0][0] < oldest:
             self._slices.popleft()
+
+    @staticmethod
+    def _oldest(seconds: float) -> int:
+        """Return the number of the first slice that a rate is taken over."""
+        return math.floor((seconds - RECENT) / SLICE)
 
     def _reach(self, seconds: float) -> None:
         """Have a bin for this moment."""

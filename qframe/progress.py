@@ -314,7 +314,9 @@ class Tally:
             points_per_s, bytes_per_s = self._pace.rates(seconds)
             left_s = None
             if known.total is not None and points_per_s > 0:
-                left_s = look.asked_s + max(0, known.total - known.done) / points_per_s
+                # What is refused takes its time, too.
+                left = max(0, known.total - known.done)
+                left_s = look.asked_s + left / points_per_s * known.arrived / known.done
             return Live(
                 event,
                 phase,

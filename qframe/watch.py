@@ -33,7 +33,7 @@ STEP = 0.1
 """Seconds between two looks while something is waited for."""
 
 PATIENCE = 0.5
-"""Seconds before the first drawing, and of sending before the next one: to open a panel takes 10 ms,
+"""Seconds before the first drawing, and of sending before the next: to open a panel takes 10 ms,
 and 150 to load what it is made of, which an upload that is over by then does not need."""
 
 LONG = 100_000

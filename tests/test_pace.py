@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qframe.pace import BATCHES, BINS, RECENT, SLICE, Pace
+from qframe.progress import Look, Phase, Tally
+from qframe.report import BatchResult, Status
 
 
 def test_a_rate_is_that_of_the_last_seconds() -> None:
@@ -69,3 +71,25 @@ def test_memory_is_bounded() -> None:
     assert len(pace._slices) <= RECENT / SLICE + 2
     assert len(pace._batches) == BATCHES
     assert len(pace._bins) <= BINS
+
+
+def test_a_steady_rate_is_told_as_it_is() -> None:
+    """Seconds and points are of the same span, wherever in a slice the moment is."""
+    pace = Pace()
+    for batch in range(1, 1000):
+        pace.add(batch / 100, 10, 100, 0.01)
+        if batch > 10:
+            assert pace.rates(batch / 100)[0] == pytest.approx(1000, rel=0.01)
+
+
+def test_what_is_refused_takes_its_time_too() -> None:
+    """Where half of the points are refused, the rest does not take twice as long."""
+    now = 0.0
+    tally = Tally("films", "here", 1000, lambda: now)
+    for batch in range(50):
+        now += 0.1
+        status = Status.ACKNOWLEDGED if batch % 2 else Status.FAILED
+        tally.add(BatchResult(batch, 0, 10, 10, status, attempts=1))
+    live = tally.live(Phase.SENDING, Look())
+    assert live.points_per_s == pytest.approx(50)
+    assert live.left_s == pytest.approx(5)
