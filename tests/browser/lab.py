@@ -153,13 +153,31 @@ class Notebook:
         self.panel = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
 
     def wait_for_kernel(self) -> None:
-        """Wait until the kernel answers, and has nothing to do."""
+        """Wait until the kernel has answered, and has nothing to do.
+
+        Where the machine is busy, the first message of a new kernel gets lost at times (seen with
+        ipykernel 7.1.0, once in a hundred), and it is asked nothing more. It is started again then,
+        which is what its user would do.
+        """
+        for _ in range(5):
+            answered = self.page.evaluate(
+                """async seconds => {
+                    const context = window.jupyterapp.shell.currentWidget.context.sessionContext;
+                    await context.ready;
+                    const late = new Promise(done => setTimeout(() => done(null), 1000 * seconds));
+                    return await Promise.race([context.session.kernel.info, late]) !== null;
+                }""",
+                PATIENCE / 5,
+            )
+            if answered:
+                break
+            self.page.evaluate(
+                "window.jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()"
+            )
         self.page.wait_for_function(
-            """async () => {
-                const session = window.jupyterapp.shell.currentWidget.context.sessionContext;
-                await session.ready;
-                return session.session?.kernel?.status === 'idle'
-                    && session.session.kernel.connectionStatus === 'connected';
+            """() => {
+                const {sessionContext} = window.jupyterapp.shell.currentWidget.context;
+                return sessionContext.session?.kernel?.status === 'idle';
             }"""
         )
 
