@@ -27,7 +27,10 @@ class UploadJob:
 
     In a notebook its panel goes on below the cell that began it, and is drawn whenever no cell
     runs, or one waits in `result`. It ends with the kernel. In a script, Python waits for it at its
-    end.
+    end, and a Ctrl-C there ends it without a report; one in `result` ends only the waiting.
+
+    ``await job`` gives what `result` does. The `UploadInterrupted` of a job that was stopped is an
+    `asyncio.CancelledError` there, too: it ends the task that awaits, and not the loop.
 
     Parameters
     ----------
@@ -97,7 +100,8 @@ class UploadJob:
     def stop(self) -> None:
         """End the upload early, as Ctrl-C would; one that has ended stays as it is.
 
-        Returns at once. `result` then raises `UploadInterrupted`, with the report.
+        Returns at once. `result` then raises `UploadInterrupted`, with the report, which is empty
+        where nothing was sent.
         """
         self._watch.stop()
 

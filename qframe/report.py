@@ -65,8 +65,9 @@ class BatchResult:
         Seconds after the upload's beginning at which work on it began and ended; NaN where none
         did.
     requests : tuple of float
-        When each request was sent and when its answer came, in turn, in seconds after the upload's
-        beginning. Without an answer the last one has only the first of the two.
+        When each request was sent and when it was over, in turn, in seconds after the upload's
+        beginning: by its answer, or by none in time. The last one has only the first of the two where
+        the batch was given up meanwhile.
     error : QframeError or None
         Why it is `failed` or `unknown`.
     """
@@ -206,8 +207,8 @@ def request_times(written: str | None) -> list[tuple[float, float]]:
     Returns
     -------
     list of (float, float)
-        When each request was sent and when its answer came, in seconds after the upload's
-        beginning; NaN where none came.
+        When each request was sent and when it was over, in seconds after the upload's beginning; NaN
+        where the batch was given up before.
 
     Examples
     --------
