@@ -36,19 +36,20 @@ in the direction that the data takes::
     plotting     a report -> timeline -> drawing: the picture
     figures, markup    how numbers are written, and the HTML that is readable everywhere
     progress     what has come of an upload, and with activity, causes and pace what goes on in it
-                 at this moment; watch has it shown by a display, in a terminal or a file, or by the
-                 panel of a notebook, also while a job uploads in a thread of its own
+                 at this moment; watch has it shown by a display on a terminal or in a log, or by
+                 the panel of a notebook, as surroundings say, also while a job uploads in a thread
+                 of its own
     address, arguments, connection, schema, write, retry, gate, run, report, errors, read, accessor,
     names, version
 
 A module imports only from those before it: version, errors, names <- arguments, address, figures,
-markup, points, schema, write, report, causes, ways, telling, showing,
-timeline, drawing, plotting, retry, gate, activity, pace,
-batches <- progress, display, panel, fingerprint, linefile, ranges <- journal <- mapping, encoding
-<- transports <- uploaders, stores <- connection <- exchange <- serving <- nursery <- processes <-
-pool <- barrier, target, run, watch, sending, job <- resume, read, comparison, failed_rows,
-forecast, roles <- readback, overview <- uploading, verification, planning <- accessor. REST, gRPC
-and the embedded engine never meet. No module has the name of something public, which it would hide.
+markup, points, schema, write, report, causes, ways, telling, showing, timeline, drawing, plotting,
+retry, gate, activity, pace, batches <- progress, display, panel, surroundings, fingerprint,
+linefile, ranges <- journal <- mapping, encoding <- transports <- uploaders, stores <- connection <-
+exchange <- serving <- nursery <- processes <- pool <- barrier, target, run, watch, sending, job <-
+resume, read, comparison, failed_rows, forecast, roles <- readback, overview <- uploading,
+verification, planning <- accessor. REST, gRPC and the embedded engine never meet. No module has the
+name of something public, which it would hide.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -28,8 +28,8 @@ from qframe.roles import parts, to_frame
 from qframe.schema import CollectionInfo, CollectionSchema, VectorSchema
 from qframe.sending import Order, Sending
 from qframe.stores.patient import PatientStore
+from qframe.surroundings import choose
 from qframe.target import Target
-from qframe.watch import choose
 from qframe.write import ShardKey, WriteOptions
 
 LISTED = 1000

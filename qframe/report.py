@@ -66,8 +66,8 @@ class BatchResult:
         did.
     requests : tuple of float
         When each request was sent and when it was over, in turn, in seconds after the upload's
-        beginning: by its answer, or by none in time. The last one has only the first of the two where
-        the batch was given up meanwhile.
+        beginning: by its answer, or by none in time. The last one has only the first of the two
+        where the batch was given up meanwhile.
     error : QframeError or None
         Why it is `failed` or `unknown`.
     """
@@ -207,8 +207,8 @@ def request_times(written: str | None) -> list[tuple[float, float]]:
     Returns
     -------
     list of (float, float)
-        When each request was sent and when it was over, in seconds after the upload's beginning; NaN
-        where the batch was given up before.
+        When each request was sent and when it was over, in seconds after the upload's beginning;
+        NaN where the batch was given up before.
 
     Examples
     --------

@@ -26,8 +26,9 @@ from qframe.run import Run
 from qframe.sending import Order, Sending
 from qframe.stores.base import Store
 from qframe.stores.patient import PatientStore
+from qframe.surroundings import choose, loop_between_cells
 from qframe.target import Target
-from qframe.watch import Watch, choose, loop_between_cells
+from qframe.watch import Watch
 from qframe.write import ShardKey, WriteOptions
 
 

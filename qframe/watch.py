@@ -5,25 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 import pandas as pd
 
-from qframe.display import Bar, Called, Display, Ending, Lines, Silent
-from qframe.errors import InputError, UploadInterrupted
-from qframe.progress import Look, Phase, Progress, ProgressEvent, Tally
+from qframe.display import Called, Display, Ending
+from qframe.errors import UploadInterrupted
+from qframe.progress import Look, Phase, ProgressEvent, Tally
 from qframe.report import BatchResult, points_by_status
 from qframe.run import Run
 from qframe.ways import stopped
-
-if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
 
 T = TypeVar("T")
 
@@ -276,63 +271,3 @@ class Watch:
 
 def _since(began: float) -> Callable[[], float]:
     return lambda: time.perf_counter() - began
-
-
-def choose(progress: Progress, *, block: bool = True) -> Display:
-    """Return the display that ``progress`` asks for.
-
-    Parameters
-    ----------
-    progress : {"auto"}, bool or callable
-        "auto" and True look where the output goes: a notebook, a terminal, or a file. False is
-        silent. A callable is given a `ProgressEvent` for each batch and one at the end.
-    block : bool
-        Whether the caller waits for the end; else a bar would run into what is typed meanwhile.
-    """
-    if progress is False:
-        return Silent()
-    if callable(progress):
-        return Called(progress)
-    if progress is not True and progress != "auto":
-        raise InputError(f"progress={progress!r}: 'auto', True, False or a callable")
-    if in_notebook() and (block or loop_between_cells() is not None):
-        from qframe.panel import notebook_display
-
-        return notebook_display(block=block)
-    is_typed_at = hasattr(sys, "ps1") or "IPython" in sys.modules
-    return Bar() if _on_terminal() and (block or not is_typed_at) else Lines()
-
-
-def in_notebook() -> bool:
-    """Whether a cell of a notebook is calling, in the thread that may draw there.
-
-    Outputs of other threads get lost, or their cell does (ipykernel 7.0).
-    """
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    is_main = threading.current_thread() is threading.main_thread()
-    return shell is not None and hasattr(shell, "kernel") and is_main
-
-
-def loop_between_cells() -> AbstractEventLoop | None:
-    """Return the loop that draws what goes on while no cell runs; None where there is none.
-
-    A cell of ipykernel runs in it, what a debugger or a toolkit's own loop calls need not.
-    """
-    if not in_notebook():
-        return None
-    import asyncio
-
-    with contextlib.suppress(RuntimeError):
-        return asyncio.get_running_loop()
-    return None
-
-
-def _on_terminal() -> bool:
-    """Whether a bar can be seen: tqdm draws nothing on a terminal that has no width."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return False
-    try:
-        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    except OSError:  # a terminal in name only, whose width nobody knows
-        return True

@@ -16,7 +16,7 @@ from qframe import InputError, ProgressEvent
 from qframe.display import Bar, Called, Ending, Lines, Silent
 from qframe.progress import Look, Phase, Tally
 from qframe.report import BatchResult, Status
-from qframe.watch import choose
+from qframe.surroundings import choose
 
 SCRIPT = """
 import sys
