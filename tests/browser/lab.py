@@ -155,9 +155,8 @@ class Notebook:
     def wait_for_kernel(self) -> None:
         """Wait until the kernel has answered, and has nothing to do.
 
-        Where the machine is busy, the first message of a new kernel gets lost at times (seen with
-        ipykernel 7.1.0, once in a hundred), and it is asked nothing more. It is started again then,
-        which is what its user would do.
+        On a busy machine a new kernel may never answer (once in some 200 starts, why is not known).
+        It is started again then, which is what its user would do.
         """
         for _ in range(5):
             answered = self.page.evaluate(

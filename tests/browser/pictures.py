@@ -63,7 +63,7 @@ DELAYS = ["delay:0.2*6", "rate_limit:4", "unavailable*2", "delay:0.15*400"]
 
 def take(lab: Lab, cell: Locator, name: str, last: str) -> None:
     """Keep what is seen of a cell, down to the end of what `last` selects in it."""
-    lab.page.mouse.move(0, 0)  # no tool bar over the cell
+    lab.page.add_style_tag(content=".jp-cell-toolbar { display: none }")
     top, bottom = cell.bounding_box(), cell.locator(last).last.bounding_box()
     assert top is not None
     assert bottom is not None
