@@ -1,7 +1,25 @@
 """pandas DataFrames into the Qdrant vector database, with proof that they arrived.
 
-``df.qdrant.upload("movies", con, vectors="embedding")`` is the whole of it. The house behind it,
-in the direction that the data takes::
+``df.qdrant.upload("movies", con, vectors="embedding")`` is the whole of it.
+
+=================  ================================================================================
+`upload`           a frame into a collection; ``df.qdrant.upload`` is the same
+`plan`             what that call would do, and nothing done; ``df.qdrant.plan``
+`show`, `plot`     its report in words, and as a picture
+`failed`           the rows that did not get in; ``df.qdrant.failed``
+`verify`           how what is stored differs from the frame; ``df.qdrant.verify``
+`UploadJob`        what ``upload(…, block=False)`` returns
+`upload_points`    a lazy stream of records instead of a frame
+`uuid5`, `uuid4`   ids for ``upload(…, ids=…)``
+`geo`              a geo point for ``upload(…, payload=…)``
+`connect`          a server, with key, certificate and timeouts
+`Retry`            when to try again, and how long
+`read_collection`  a collection as a frame
+`search`           the points nearest to a vector
+`errors`           all that is raised, in one tree
+=================  ================================================================================
+
+The house behind it, in the direction that the data takes::
 
     DataFrame -> mapping        columns -> PointColumns; every check that needs no server
                    vectors/       dense, multi, sparse: views, not copies, where that can be

@@ -266,6 +266,7 @@ class QdrantAccessor:
     ) -> pd.DataFrame:
         from qframe.planning import plan
 
+        __tracebackhide__ = True
         return plan(
             self._frame,
             collection,
@@ -317,6 +318,7 @@ class QdrantAccessor:
     ) -> pd.DataFrame:
         from qframe.verification import verify
 
+        __tracebackhide__ = True
         return verify(
             self._frame,
             collection,
@@ -339,4 +341,5 @@ class QdrantAccessor:
     ) -> pd.DataFrame:
         from qframe.failed_rows import failed
 
+        __tracebackhide__ = True
         return failed(self._frame, report, status=status)

@@ -75,6 +75,7 @@ def failed(
     >>> len(mended.qdrant.failed(again))
     0
     """
+    __tracebackhide__ = True
     _check_frame(frame)
     wanted = _statuses(status)
     summary = _summary(report)

@@ -7,8 +7,10 @@ import logging
 import math
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import pandas as pd
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
 log = logging.getLogger("qframe")
+
+_BEGUN: WeakSet[UploadJob] = WeakSet()
+"""The jobs of this process that somebody still holds, or that have not ended."""
 
 
 class UploadJob:
@@ -60,6 +65,15 @@ class UploadJob:
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._is_shown = False  # whether the end is
+        event = watch.event
+        self._goal = event.collection, event.target
+        if any(job._goal == self._goal and not job.done for job in [*_BEGUN]):
+            warnings.warn(
+                f"another job uploads to {event.collection!r} at {event.target} already, and both "
+                "go on; where its cell was run twice, the stop() of the first one ends that",
+                stacklevel=4,
+            )
+        _BEGUN.add(self)
         self._drawer = None if watch.draws else threading.get_ident()
         # Python waits at its end for a thread that is no daemon. A kernel that is told to end has
         # been told to.
@@ -129,10 +143,13 @@ class UploadJob:
         """
         __tracebackhide__ = True
         until = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._ended.wait(max(0.0, min(STEP, until - time.monotonic()))):
-            if time.monotonic() >= until:
-                raise TimeoutError(f"{self!r} has not ended within {timeout:g} s, and goes on")
-            self._show()
+        try:
+            while not self._ended.wait(max(0.0, min(STEP, until - time.monotonic()))):
+                if time.monotonic() >= until:
+                    raise TimeoutError(f"{self!r} has not ended within {timeout:g} s, and goes on")
+                self._show()
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"{self!r} goes on; job.stop() ends it") from None
         # Once more, if the end is to be seen already: runners of notebooks (nbclient) take notice
         # only of what is drawn while a cell runs.
         self._is_shown = False
@@ -218,7 +235,7 @@ def _cancelled(stop: UploadInterrupted) -> BaseException:
     """
     from asyncio import CancelledError
 
-    class Stopped(UploadInterrupted, CancelledError):
-        """A job was stopped that somebody awaits."""
-
-    return Stopped(*stop.args)
+    # It is shown by the name that is known.
+    both = type(UploadInterrupted.__name__, (UploadInterrupted, CancelledError), {})
+    interrupted: BaseException = both(*stop.args)
+    return interrupted

@@ -101,7 +101,8 @@ def kept(live: Live) -> dict[str, str]:
 
     A widget is not saved, and whoever opens the notebook without its kernel sees none.
     """
-    text = f"at {time.strftime('%X')}: {live.event.collection}, {live.done()}, {live.phase.value}"
+    when = time.strftime("%X")
+    text = f"kept for a saved notebook: {live.event.collection}, {live.done()} at {when}"
     return {"text/plain": text, "text/html": markup.line(markup.faint(text))}
 
 

@@ -134,6 +134,7 @@ workers, worker_kind, order, ordering, shard_key, update_mode, update_filter, mi
     >>> plan.attrs["plan"]["problems"], plan.attrs["plan"]["action"]
     ([], 'create')
     """
+    __tracebackhide__ = True
     began = time.monotonic()
     check_choice("on_error", on_error, ("raise", "collect"))
     connection = resolve(con)

@@ -80,8 +80,10 @@ def read_collection(
     """
     if limit is not None:
         limit = whole_number("limit", limit, least=0)
-    with PatientStore(resolve(con).store()) as store:
-        info = _describe(store, collection)
+    __tracebackhide__ = True
+    connection = resolve(con)
+    with PatientStore(connection.store()) as store:
+        info = _describe(store, collection, connection.target)
         if ids is None:
             points = list(_scroll(store, collection, limit, with_vectors))
             missing: list[Any] = []
@@ -138,19 +140,21 @@ def search(
     0     4.0  Alien
     """
     limit = whole_number("limit", limit, least=0)
-    with PatientStore(resolve(con).store()) as store:
-        info = _describe(store, collection)
+    __tracebackhide__ = True
+    connection = resolve(con)
+    with PatientStore(connection.store()) as store:
+        info = _describe(store, collection, connection.target)
         name = _using(info, using)
         query = _query(vector, info, name)
         points = store.search(collection, query, limit=limit, using=name, with_vectors=with_vectors)
     return _to_frame(points, info, with_vectors, scores=True)
 
 
-def _describe(store: Store, collection: str) -> CollectionInfo:
+def _describe(store: Store, collection: str, target: str) -> CollectionInfo:
     check_collection_name(collection)
     info = store.describe(collection)
     if info is None:
-        raise CollectionNotFound(f"there is no collection {collection!r}")
+        raise CollectionNotFound(f"there is no collection {collection!r} at {target}")
     return info
 
 

@@ -170,7 +170,8 @@ class Target:
                     'Name ids that mean something: ids="column", or '
                     'ids=qframe.uuid5("key column"); '
                     'make the collection anew: if_exists="replace"; '
-                    "or say that row numbers are the ids: ids=df.index"
+                    "or say that row numbers are the ids: ids=df.index. To go on with an upload "
+                    "that ended early: resume=report"
                 )
             )
         if info.max_points is not None and points > info.max_points:

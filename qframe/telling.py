@@ -15,7 +15,7 @@ from qframe.causes import Causes
 from qframe.errors import InputError
 from qframe.figures import counted, duration, share, size
 from qframe.report import ARRIVED, COLUMNS, Status, bare
-from qframe.ways import Sentence, ways_on
+from qframe.ways import KEEP, Sentence, ways_on
 
 CAUSES = 5
 SLOWEST = 5
@@ -302,8 +302,8 @@ class Lines:
                 (
                     "the report is what the call returned, of a job ",
                     "job.report",
-                    ", or after an error ",
-                    "sys.last_value.report",
+                    ", or after an error, before the next one, ",
+                    KEEP,
                 )
             )
         elif self.findings and not self.is_stream:

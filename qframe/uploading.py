@@ -198,8 +198,8 @@ def upload(
         index. ``qframe.uuid5("sku")`` makes the same ids of the same keys in every run.
     payload : list, mapping or None
         Columns, or ``{column: key}``; ``qframe.geo(lat=…, lon=…)`` makes a geo point of two. None
-        is every column that is not used for ids or vectors, ``[]`` is none. What cells become
-        stands in `qframe.mapping.values`.
+        is every column that is not used for ids or vectors, ``[]`` is none. The columns of `uuid5`
+        go along in any case. What cells become stands in `qframe.mapping.values`.
     if_exists : {"append", "fail", "replace"}
         What to do with a collection of this name: add to it (points with the same id are
         overwritten), refuse, or delete it and make it anew. An upload that is gone on with, by

@@ -126,6 +126,7 @@ def verify(
        position label id  problem   name expected found
     0         1     1  1  payload  title    Ronin  Heat
     """
+    __tracebackhide__ = True
     began = time.monotonic()
     check_collection_name(collection)
     workers = whole_number("workers", workers, least=1)

@@ -17,6 +17,9 @@ Sentence = tuple[str, ...]
 NOT_HERE = "status not in ('applied', 'acknowledged')"
 
 
+KEEP = "import sys; report = sys.last_value.report"
+"""What keeps the report of an error that was not caught; the next error takes its place."""
+
 EARLY = ("stop", "deadline", "error")
 """What keeps the rest of an upload from being sent, as `attrs["upload"]["ended"]["by"]` says."""
 
@@ -55,7 +58,7 @@ def complaint(report: pd.DataFrame) -> str:
         lines.append(f"  first error: {ended['error_type']}: {ended['error']}")
     if arrived < total:
         lines.append(
-            "  the error's report has a row a batch (in a notebook: sys.last_value.report); "
+            f"  the error's report has a row a batch (in a notebook: {KEEP}); "
             f'these did not arrive: report.query("{NOT_HERE}")'
         )
         lines.append(f"  {_spoken(report, summary)}")
@@ -67,8 +70,8 @@ def stopped(report: pd.DataFrame) -> str:
     report, summary = bare(report), report.attrs["upload"]
     return (
         f"stopped: {_found(summary['points']) or 'no'} points in {summary['collection']!r} at "
-        f"{summary['target']}; the error's report has a row a batch (in a notebook: "
-        f"sys.last_value.report)\n  {_spoken(report, summary)}"
+        f"{summary['target']}; the error's report has a row a batch (in a notebook: {KEEP})\n"
+        f"  {_spoken(report, summary)}"
     )
 
 
@@ -116,7 +119,13 @@ def ways_on(report: pd.DataFrame, summary: Mapping[str, Any]) -> list[Sentence]:
     else:
         ways.append(("the same call with ", "resume=report", " sends only what is missing"))
     if journal is None and ended is not None and ended["by"] == "stop":
-        ways.append(("with ", "journal='…'", " the same call again does, in another process too"))
+        ways.append(
+            (
+                "begun with ",
+                "journal='…'",
+                ", the same call goes on by itself, in another process too",
+            )
+        )
     return ways
 
 

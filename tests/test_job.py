@@ -108,12 +108,26 @@ def test_ctrl_c_ends_the_waiting_only(frame: pd.DataFrame, slow: LocalServer) ->
     job = _begin(frame, slow)
     timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
     timer.start()
-    with pytest.raises(KeyboardInterrupt) as caught:
+    with pytest.raises(KeyboardInterrupt, match=r"goes on; job\.stop\(\) ends it") as caught:
         job.result()
     timer.join()
     assert not isinstance(caught.value, UploadInterrupted)
     assert not job.done
     job.stop()
+    with pytest.raises(UploadInterrupted):
+        job.result()
+
+
+def test_a_cell_that_is_run_twice(frame: pd.DataFrame, slow: LocalServer) -> None:
+    """A second job into the same collection is told of the first; one into another is not."""
+    first = _begin(frame, slow)
+    with pytest.warns(UserWarning, match="another job uploads to 'films' at .* already"):
+        second = _begin(frame, slow, ids=frame.index)
+    other = frame.qdrant.upload("others", slow.rest_url, vectors="v", block=False, progress=False)
+    for job in (first, second, other):
+        job.stop()
+        with pytest.raises(UploadInterrupted):
+            job.result()
 
 
 def test_a_job_is_awaited(frame: pd.DataFrame, slow: LocalServer) -> None:

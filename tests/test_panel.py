@@ -151,7 +151,7 @@ def test_a_notebook_that_is_saved_meanwhile_keeps_how_far_it_was(run: Run) -> No
     slow = UPLOAD.replace("batch_size=10", "batch_size=1")
     *_, outputs, (said,) = run(now_and_then, look, slow, "print(*said, sep='\\n')")
     assert [out.data["text/plain"] for out in outputs[1:]] == [""]
-    kept = [line for line in said.text.splitlines() if line.startswith("at ")]
+    kept = [line for line in said.text.splitlines() if line.startswith("kept for ")]
     assert len(kept) >= 2
     assert all(": films, " in line and " of 2,000 points (" in line for line in kept)
 

@@ -169,6 +169,7 @@ class PatientStore(Store):
             try:
                 result = self._wait_for(action)
             except QframeError as error:
+                _shorten(error)
                 if not self._is_known and isinstance(error, (ServerUnreachable, InvalidAnswer)):
                     raise
                 now = time.monotonic()
@@ -179,3 +180,14 @@ class PatientStore(Store):
             else:
                 self._is_known = True
                 return result
+
+
+def _shorten(error: QframeError) -> None:
+    """Leave out of an error's history what went on inside of a library.
+
+    Of a server that is not there, requests and urllib3 tell in 150 lines.
+    """
+    error.__traceback__ = None
+    cause = error.__cause__
+    if cause is not None:
+        cause.__traceback__ = cause.__cause__ = cause.__context__ = None

@@ -11,7 +11,7 @@ from tests.browser.server import INSTALLED
 from tests.browser.uploads import DELAYED, POINTS, STOP, frame, is_static, points, upload
 from tests.server import LocalServer
 
-NOTE = re.compile(r"at [\d:]+.*: films, [\d,]+ of [\d,]+ points")
+NOTE = re.compile(r"kept for a saved notebook: films, [\d,]+ of [\d,]+ points .*at [\d:]+")
 
 JOB = upload(", block=False", name="job")
 FEW = upload(", block=False", name="job", size=500)
