@@ -4,12 +4,14 @@ import http.client
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 import qframe
+from qframe.errors import ServerUnreachable
 from qframe.points import VectorKind
 from qframe.schema import CollectionSchema, VectorSchema
 from qframe.stores.patient import PatientStore
@@ -171,3 +173,20 @@ def test_settling_is_not_repeated(unsteady: Unsteady, collection: str) -> None:
             store.settle(collection, 1)
         assert waits == []
         assert store.settle(collection, 1) is True
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "grpc://127.0.0.1:9"])
+def test_a_server_that_is_not_there_is_told_of_shortly(url: str) -> None:
+    """The error of the library is kept as the cause, and not what went on inside of it."""
+    with pytest.raises(ServerUnreachable) as caught:
+        qframe.read_collection("films", url)
+    cause = caught.value.__cause__
+    assert cause is not None
+    assert cause.__cause__ is cause.__context__ is cause.__traceback__ is None
+    assert not isinstance(cause, qframe.QframeError)
+
+
+def test_a_collection_that_is_not_there_says_where(tmp_path: Path) -> None:
+    """A misspelt folder is the usual reason, so the error names it."""
+    with pytest.raises(qframe.CollectionNotFound, match=str(tmp_path / "qdrant_dta")):
+        qframe.search("films", [1.0], tmp_path / "qdrant_dta")
