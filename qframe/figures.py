@@ -82,3 +82,14 @@ def sparkline(values: Sequence[float]) -> str:
     if highest <= 0:
         return BLOCKS[0] * len(values)
     return "".join(BLOCKS[min(7, int(8 * max(0.0, value) / highest))] for value in values)
+
+
+def cut(text: str, most: int) -> str:
+    """Write so many characters of a text, and show where it was cut.
+
+    Examples
+    --------
+    >>> cut("short", 5), cut("longer", 5)
+    ('short', 'longe…')
+    """
+    return text if len(text) <= most else f"{text[:most]}…"

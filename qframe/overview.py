@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from qframe import markup
-from qframe.figures import counted, duration, size
+from qframe.figures import counted, cut, duration, size
 from qframe.roles import COLUMNS
 
 SHOWN_COLUMNS = 40
@@ -265,8 +265,7 @@ def _findings(plan: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return cut(str(value), LONGEST)
 
 
 def _unshown(plan: Mapping[str, Any]) -> str:

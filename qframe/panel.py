@@ -14,7 +14,7 @@ from typing import Any
 
 from qframe import markup, showing
 from qframe.display import Display, Ending
-from qframe.figures import sparkline
+from qframe.figures import cut, sparkline
 from qframe.progress import CAUSES, WORKERS, Live, Phase
 
 DRAW_SECONDS = 0.1
@@ -24,6 +24,9 @@ follow more. Servers drop output above 1,000 messages a second."""
 KEPT_SECONDS = 10.0
 """Between two notes of how far it is, for a notebook that is saved while an upload runs. Each of
 them is a change of the notebook, which a front end may keep for ever."""
+
+LONGEST = 200
+"""Characters of an error that are shown; the report has those that were not mended in full."""
 
 LINE_FROM = 8
 """Spans of time from which on throughput is shown as a line: fewer are a blot."""
@@ -67,7 +70,7 @@ def panel(live: Live, *notes: str) -> str:
     if trouble := live.trouble():
         rows.append(("trouble", markup.text(" · ".join(trouble))))
     if look.causes:
-        found = [f"{one.count:,} × {one.example:.200}" for one in look.causes[:CAUSES]]
+        found = [f"{one.count:,} × {cut(one.example, LONGEST)}" for one in look.causes[:CAUSES]]
         rows.append(("errors", "<br>".join(map(markup.text, found))))
     at = [f"{one.worker}: {one.text(event.seconds)}" for one in look.workers[:WORKERS]]
     if len(look.workers) > WORKERS:
@@ -173,7 +176,8 @@ class Panel(Page):
     def draw(self, live: Live) -> None:
         if self._box is None:
             self._open(live)
-        self._html.value = panel(live)
+        else:
+            self._html.value = panel(live)
         if live.event.seconds - self._noted >= KEPT_SECONDS:
             self._noted = live.event.seconds
             self._keep(kept(live))

@@ -11,7 +11,7 @@ from typing import Literal
 
 from qframe.activity import Stage, Step
 from qframe.causes import Cause
-from qframe.figures import counted, duration, share, size
+from qframe.figures import counted, cut, duration, share, size
 from qframe.pace import Pace
 from qframe.report import ARRIVED, BatchResult, points_by_status
 
@@ -68,7 +68,7 @@ class ProgressEvent:
     @property
     def arrived(self) -> int:
         """Points that the server took."""
-        return self.points["applied"] + self.points["acknowledged"]
+        return sum(self.points[status] for status in ARRIVED)
 
     def sentence(self) -> str:
         """Say it in one line of text."""
@@ -86,7 +86,7 @@ class ProgressEvent:
         parts = [
             f"{count:,} {status}"
             for status, count in self.points.items()
-            if count and status not in ("applied", "acknowledged")
+            if count and status not in ARRIVED
         ]
         if self.retries:
             parts.append(counted(self.retries, "retry", "retries"))
@@ -224,7 +224,7 @@ class Live:
         if look.asked_s > 0:
             parts.append(f"server asks to wait {duration(look.asked_s)}")
         if look.deaths:
-            parts.append(f"{counted(look.deaths, 'worker')} died and replaced")
+            parts.append(f"{counted(look.deaths, 'worker')} died, and others took their place")
         return parts
 
     def sentence(self) -> str:
@@ -238,7 +238,7 @@ class Live:
             parts = [lead + self.phase.value]
         parts += self.trouble()
         if self.look.causes:
-            parts.append(f"most often {self.look.causes[0].example:.100}")
+            parts.append(f"most often {cut(self.look.causes[0].example, 100)}")
         return ", ".join([*parts, duration(self.event.seconds)])
 
 
