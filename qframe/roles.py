@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -112,22 +112,7 @@ def _columns(
         dtype, missing = dtype_found(series), int(np.count_nonzero(missing_cells(series)))
         for part in roles.get(label) or [Part("unused", "not sent")]:
             found = part.bad_rows or bad.get(f"column {label!r}", 0)
-            yield _replaced(part, str(label), dtype, missing, found)
-
-
-def _replaced(part: Part, label: str, dtype: str, missing: int, found: int) -> Part:
-    return Part(
-        part.role,
-        part.becomes,
-        part.source,
-        part.name,
-        part.kind,
-        part.size,
-        label,
-        dtype,
-        missing,
-        found,
-    )
+            yield replace(part, column=str(label), dtype=dtype, missing=missing, bad_rows=found)
 
 
 def _add_ids(

@@ -174,8 +174,6 @@ class Run:
             After Ctrl-C.
         """
         __tracebackhide__ = True
-        counts = points_by_status(self.results)
-        arrived = counts["applied"] + counts["acknowledged"]
         if isinstance(self.cause, KeyboardInterrupt):
             raise UploadInterrupted(stopped(report), report) from None
         is_over = isinstance(self.cause, DeadlinePassed)
@@ -187,7 +185,7 @@ class Run:
                 raise self.cause
             raise UploadError(complaint(report), report) from self.cause
         error = self.cause or self._first_failure() or self.blamed or self.display_error
-        if on_error == "raise" and (error or arrived < sum(counts.values())):
+        if on_error == "raise" and (error or self.arrived < self.points):
             raise UploadError(complaint(report), report) from error
         return report
 

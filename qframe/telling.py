@@ -222,7 +222,8 @@ class Lines:
         ]
         at = pd.Series(key_of, dtype="object").to_numpy()[codes]
         rows: list[tuple[Sentence, ...]] = []
-        for found in causes.top(CAUSES):
+        shown = causes.top(CAUSES)
+        for found in shown:
             lines = said[at == found.key]
             rows.append(
                 (
@@ -232,7 +233,7 @@ class Lines:
                     (short(found.example),),
                 )
             )
-        rest = causes.count - sum(found.count for found in causes.top(CAUSES))
+        rest = causes.count - sum(found.count for found in shown)
         return Table(
             "errors by cause",
             ("parts", "points", "first rows", "what the first of them says"),

@@ -171,7 +171,7 @@ class Watch:
             except BaseException as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=work, name="qframe-barrier", daemon=True)
+        thread = threading.Thread(target=work, name="qframe-request", daemon=True)
         self._aside = thread
         try:
             thread.start()

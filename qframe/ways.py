@@ -43,9 +43,10 @@ def complaint(report: pd.DataFrame) -> str:
     found = _found(counts)
     note = f" ({found})" if found else ""
     lines = [f"{lead} {summary['collection']!r} at {summary['target']}{note}"]
+    why = "" if ended is None else f"{ended['error_type']}: {ended['error']}"
     is_early = ended is not None and ended["by"] in EARLY
-    if is_early and ended is not None:
-        lines.append(f"  ended by {ended['error_type']}: {ended['error']}")
+    if is_early:
+        lines.append(f"  ended by {why}")
     first = first_failure(report)
     if first is not None:
         line = report.iloc[first]
@@ -54,8 +55,8 @@ def complaint(report: pd.DataFrame) -> str:
             f"{counted(line['attempts'], 'attempt')}"
         )
         lines.append(f"  first error, {where}: {line['error_type']}: {line['error']}")
-    elif ended is not None and not is_early:
-        lines.append(f"  first error: {ended['error_type']}: {ended['error']}")
+    elif why and not is_early:
+        lines.append(f"  first error: {why}")
     if arrived < total:
         lines.append(
             f"  the error's report has a row a batch (in a notebook: {KEEP}); "

@@ -170,9 +170,7 @@ class Delivery:
             results, left = list(self._done), self._left[::-1]
         for part in left:
             is_open = part.doubtful or part.is_under_way  # read before what came of it
-            result = part.result
-            if not math.isnan(result.started_s):
-                result = replace(result, ended_s=self._activity.seconds())
+            result = self._ended(part.result)
             if result.status not in ARRIVED:
                 told = error or result.error
                 status = Status.UNSENT if told is None else Status.FAILED
@@ -188,13 +186,18 @@ class Delivery:
 
     def _finish(self, part: _Part) -> bool:
         """Put a part to those that are done; False when the batch was given up meanwhile."""
-        if not math.isnan(part.result.started_s):
-            part.result = replace(part.result, ended_s=self._activity.seconds())
+        part.result = self._ended(part.result)
         with self._lock:
             if not self._closed:
                 self._left.pop()
                 self._done.append(part.result)
             return not self._closed
+
+    def _ended(self, result: BatchResult) -> BatchResult:
+        """Return a result that ends now; what was never begun has no end either."""
+        if math.isnan(result.started_s):
+            return result
+        return replace(result, ended_s=self._activity.seconds())
 
     def _deliver(self, part: _Part, call: Call) -> bool:
         """Encode one part and send it until there is an answer, or nothing more to be tried.
