@@ -123,9 +123,12 @@ def test_a_cell_that_is_run_twice(frame: pd.DataFrame, slow: LocalServer) -> Non
     first = _begin(frame, slow)
     with pytest.warns(UserWarning, match="another job uploads to 'films' at .* already"):
         second = _begin(frame, slow, ids=frame.index)
-    other = frame.qdrant.upload("others", slow.rest_url, vectors="v", block=False, progress=False)
+    other = frame.qdrant.upload(
+        "others", slow.rest_url, vectors="v", batch_size=20, block=False, progress=False
+    )
     for job in (first, second, other):
         job.stop()
+    for job in (first, second, other):
         with pytest.raises(UploadInterrupted):
             job.result()
 

@@ -153,10 +153,11 @@ class Notebook:
         self.panel = lab.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
 
     def wait_for_kernel(self) -> None:
-        """Wait until the kernel has answered, and has nothing to do.
+        """Wait until the kernel has run something, and has nothing to do.
 
-        On a busy machine a new kernel may never answer (once in some 200 starts, why is not known).
-        It is started again then, which is what its user would do.
+        On a busy machine a new kernel may never answer (once in some 200 starts of 7.1.0, why is
+        not known), or tell of itself and run nothing. It is started again then, which is what its
+        user would do.
         """
         for _ in range(5):
             answered = self.page.evaluate(
@@ -164,7 +165,11 @@ class Notebook:
                     const context = window.jupyterapp.shell.currentWidget.context.sessionContext;
                     await context.ready;
                     const late = new Promise(done => setTimeout(() => done(null), 1000 * seconds));
-                    return await Promise.race([context.session.kernel.info, late]) !== null;
+                    const kernel = context.session.kernel;
+                    const run = kernel.info.then(
+                        () => kernel.requestExecute({code: 'pass', silent: true}).done
+                    ).catch(() => null);
+                    return await Promise.race([run, late]) !== null;
                 }""",
                 PATIENCE / 5,
             )
